@@ -1,0 +1,1 @@
+"""Integrity-preserving image aesthetic assessment: photographs at their own size and aspect ratio."""

@@ -1,0 +1,1 @@
+"""Photographs with votes: what they are, how they are read, split, and put into batches (no jax in here)."""

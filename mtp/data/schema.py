@@ -1,0 +1,77 @@
+"""What a labelled set of photographs is, whatever files it came from."""
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+class DataError(ValueError):
+    """Something in the user's data is wrong; the message says what must hold, what came and how to mend it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """N photographs with votes, sorted by `images`.
+
+    images: path of each picture relative to the data folder; unique, sorted.
+    votes: (N, K) int64, how many raters gave rating 1..K; every row has at least one vote.
+    sizes: (N, 2) int32, height and width in pixels of the upright picture (EXIF orientation applied).
+    splits: N names out of `SPLITS`.
+    groups: N names, pictures that must not be torn apart by a split or a bootstrap; None where there are none.
+    styles: (N, S) float32 of 0 and 1; a row of NaN has no style label.
+    style_names: the S styles.
+    metadata: further columns by name, N strings each.
+    read: index -> the picture file's bytes.
+    skipped: one message for each picture that was left out because it cannot be read.
+    """
+
+    name: str
+    images: tuple[str, ...]
+    votes: np.ndarray
+    sizes: np.ndarray
+    splits: tuple[str, ...]
+    groups: tuple[str, ...] | None
+    styles: np.ndarray
+    style_names: tuple[str, ...]
+    metadata: Mapping[str, tuple[str, ...]]
+    read: Callable[[int], bytes]
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def ratings(self) -> int:
+        """K, the number of steps on the rating scale."""
+        return self.votes.shape[1]
+
+    def indices(self, split: str) -> np.ndarray:
+        """Positions of the pictures of `split` ("all" for every one), ascending."""
+        if split == "all":
+            return np.arange(len(self))
+        if split not in SPLITS:
+            raise DataError(f"a split is one of {', '.join(SPLITS)} or all, not {split!r}")
+        return np.flatnonzero(np.array(self.splits) == split)
+
+    def split_sha256(self, split: str) -> str:
+        """Hash of which pictures are in `split`: SHA-256 of their sorted names, one a line."""
+        names = "\n".join(self.images[i] for i in self.indices(split))
+        return hashlib.sha256(names.encode()).hexdigest()
+
+
+def histograms(votes: np.ndarray) -> np.ndarray:
+    """Counts (N, K) to distributions (N, K): float64, every row sums to one."""
+    votes = np.asarray(votes, np.float64)
+    return votes / votes.sum(axis=-1, keepdims=True)
+
+
+def mean_and_std(distribution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (N,) of distributions (N, K) over the ratings 1..K."""
+    ratings = np.arange(1, distribution.shape[-1] + 1)
+    mean = distribution @ ratings
+    variance = np.sum(distribution * np.square(ratings - mean[..., None]), axis=-1)
+    return mean, np.sqrt(np.maximum(variance, 0.0))

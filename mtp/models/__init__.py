@@ -1,0 +1,1 @@
+"""NASNet-A on canvases, the columns and heads of MTP-NasNet, and the published ImageNet weights."""

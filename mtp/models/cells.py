@@ -1,0 +1,164 @@
+"""NASNet-A's two cells as tables of operations (Zoph et al. 2018, Fig. 4), and the module that runs them."""
+
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mtp.models.layers import BatchNorm, BatchStatistics, Pointwise, SeparableConv
+from mtp.ops.canvas import Sizes, halved_sizes
+from mtp.ops.pooling import average_pool, factorised_paths, strided_average_pool, strided_max_pool
+
+Map = Float[Array, "B H W C"]
+
+
+class Separable(NamedTuple):
+    """ReLU, separable convolution, batch norm, twice; only the first may have stride 2."""
+
+    source: str
+    window: int
+    name: str
+    stride: int = 1
+
+
+class Average(NamedTuple):
+    source: str
+
+
+class StridedAverage(NamedTuple):
+    source: str
+
+
+class StridedMax(NamedTuple):
+    source: str
+
+
+class Identity(NamedTuple):
+    source: str
+
+
+Operation = Separable | Average | StridedAverage | StridedMax | Identity
+
+
+class CellTable(NamedTuple):
+    """Sums of two operations, in order; "h" is the cell's input, "p" its skip input, both adjusted."""
+
+    kind: str
+    sums: dict[str, tuple[Operation, Operation]]
+    outputs: tuple[str, ...]
+
+
+NORMAL = CellTable(
+    "normal",
+    {
+        "x1": (Separable("h", 5, "normal_left1"), Separable("p", 3, "normal_right1")),
+        "x2": (Separable("p", 5, "normal_left2"), Separable("p", 3, "normal_right2")),
+        "x3": (Average("h"), Identity("p")),
+        "x4": (Average("p"), Average("p")),
+        "x5": (Separable("h", 3, "normal_left5"), Identity("h")),
+    },
+    ("p", "x1", "x2", "x3", "x4", "x5"),
+)
+REDUCTION = CellTable(
+    "reduction",
+    {
+        "x1": (Separable("h", 5, "reduction_left1", 2), Separable("p", 7, "reduction_right1", 2)),
+        "x2": (StridedMax("h"), Separable("p", 7, "reduction_right2", 2)),
+        "x3": (StridedAverage("h"), Separable("p", 5, "reduction_right3", 2)),
+        "x4": (Identity("x2"), Average("x1")),
+        "x5": (Separable("x1", 3, "reduction_left4"), StridedMax("h")),
+    },
+    ("x2", "x3", "x4", "x5"),
+)
+
+
+class Cell(nn.Module):
+    """One cell: maps of x and of the skip input p to the concatenation of the table's outputs.
+
+    adjust: what p needs first: "none", "project" (to the cell's channels, where it has others), or "reduce"
+        (p is one level larger: the factorised reduction). Chosen by the cell's place in the network, never by
+        the size of a map.
+    """
+
+    table: CellTable
+    features: int
+    block: str
+    adjust: str
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Map, p: Map, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None
+    ) -> Map:
+        kind = self.table.kind
+        h = Pointwise(self.features, self.dtype, name=self._name(f"{kind}_conv_1"))(jax.nn.relu(x))
+        maps = {
+            "h": BatchNorm(name=self._name(f"{kind}_bn_1"))(h, sizes, statistics),
+            "p": self._adjusted(p, sizes, p_sizes, statistics),
+        }
+        # only a reduction's sums are smaller than its inputs
+        out_sizes = halved_sizes(sizes) if kind == "reduction" else sizes
+        level = {"h": sizes, "p": sizes} | dict.fromkeys(self.table.sums, out_sizes)
+        for name, (left, right) in self.table.sums.items():
+            maps[name] = self._apply(left, maps, level, statistics) + self._apply(
+                right, maps, level, statistics
+            )
+        return jnp.concatenate([maps[name] for name in self.table.outputs], axis=-1)
+
+    def _name(self, layer: str) -> str:
+        return f"{layer}_{self.block}"
+
+    def _adjusted(self, p: Map, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None) -> Map:
+        if self.adjust == "none" or (self.adjust == "project" and p.shape[-1] == self.features):
+            return p
+        p = jax.nn.relu(p)
+        if self.adjust == "reduce":
+            paths = zip((1, 2), factorised_paths(p, p_sizes), strict=True)
+            halves = [
+                Pointwise(self.features // 2, self.dtype, name=self._name(f"adjust_conv_{i}"))(path)
+                for i, path in paths
+            ]
+            p = jnp.concatenate(halves, axis=-1)
+        else:
+            p = Pointwise(self.features, self.dtype, name=self._name("adjust_conv_projection"))(p)
+        return BatchNorm(name=self._name("adjust_bn"))(p, sizes, statistics)
+
+    def _apply(
+        self,
+        operation: Operation,
+        maps: dict[str, Map],
+        level: dict[str, Sizes],
+        statistics: BatchStatistics | None,
+    ) -> Map:
+        x, sizes = maps[operation.source], level[operation.source]
+        match operation:
+            case Separable():
+                return self._separable(operation, x, sizes, statistics)
+            case Average():
+                return average_pool(x, sizes)
+            case StridedAverage():
+                return strided_average_pool(x, sizes)
+            case StridedMax():
+                return strided_max_pool(x, sizes)
+            case Identity():
+                return x
+
+    def _separable(
+        self, operation: Separable, x: Map, sizes: Sizes, statistics: BatchStatistics | None
+    ) -> Map:
+        for layer, stride in ((1, operation.stride), (2, 1)):
+            convolution = SeparableConv(
+                self.features,
+                operation.window,
+                stride,
+                self.dtype,
+                name=self._name(f"separable_conv_{layer}_{operation.name}"),
+            )
+            x = convolution(jax.nn.relu(x), sizes)
+            sizes = halved_sizes(sizes) if stride == 2 else sizes
+            x = BatchNorm(name=self._name(f"separable_conv_{layer}_bn_{operation.name}"))(
+                x, sizes, statistics
+            )
+        return x

@@ -1,0 +1,131 @@
+"""Depthwise convolution with Keras' padding, its windows centred from the bottom-right corner.
+
+XLA lowers a grouped convolution on CPU to a scalar loop; the same convolution as a sum of shifted products
+vectorises over channels. Both are here, with their own gradients, chosen by platform at lowering time.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+Map = Float[Array, "B H W C"]
+Kernel = Float[Array, "k k C"]
+
+
+def padding(side: int, window: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after a side: "same" for stride 1, Keras' `correct_pad` for stride 2."""
+    after = window // 2
+    return (after - 1 if stride == 2 and side % 2 == 0 else after), after
+
+
+def _pads(x: Map, window: int, stride: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    return padding(x.shape[1], window, stride), padding(x.shape[2], window, stride)
+
+
+def _padded(x: Map, window: int, stride: int) -> Map:
+    rows, columns = _pads(x, window, stride)
+    return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
+
+
+def _strided(x: Map, row: int, column: int, height: int, width: int, stride: int) -> Map:
+    rows = slice(row, row + stride * (height - 1) + 1, stride)
+    return x[:, rows, column : column + stride * (width - 1) + 1 : stride, :]
+
+
+def _convolve(x: Map, kernel: Kernel, stride: int) -> Map:
+    return lax.conv_general_dilated(
+        x,
+        kernel[:, :, None, :].astype(x.dtype),
+        (stride, stride),
+        _pads(x, kernel.shape[0], stride),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=x.shape[-1],
+    )
+
+
+def _convolve_gradients(x: Map, kernel: Kernel, dy: Map, stride: int) -> tuple[Map, Kernel]:
+    return jax.vjp(partial(_convolve, stride=stride), x, kernel)[1](dy)
+
+
+def _shifted_sum(x: Map, kernel: Kernel, stride: int) -> Map:
+    k = kernel.shape[0]
+    height, width = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
+    wide = _padded(x, k, stride).astype(jnp.float32)
+    total = jnp.zeros((x.shape[0], height, width, x.shape[3]), jnp.float32)
+    for i in range(k):
+        for j in range(k):
+            total += _strided(wide, i, j, height, width, stride) * kernel[i, j]
+    return total.astype(x.dtype)
+
+
+def _input_gradient(x: Map, kernel: Kernel, dy: Map, stride: int) -> Map:
+    """Correlation of dy with the flipped kernel, one output phase (position modulo stride) at a time."""
+    k = kernel.shape[0]
+    (top, bottom), (left, right) = _pads(x, k, stride)
+    height = -(-(x.shape[1] + top + bottom) // stride)
+    width = -(-(x.shape[2] + left + right) // stride)
+    reach = (k - 1) // stride
+    spare = ((reach, height - dy.shape[1]), (reach, width - dy.shape[2]))
+    wide = jnp.pad(dy.astype(jnp.float32), ((0, 0), *spare, (0, 0)))
+    rows = []
+    for a in range(stride):
+        columns = []
+        for b in range(stride):
+            phase = jnp.zeros((x.shape[0], height, width, x.shape[3]), jnp.float32)
+            for i in range(a, k, stride):
+                for j in range(b, k, stride):
+                    r, c = reach - i // stride, reach - j // stride
+                    phase += wide[:, r : r + height, c : c + width, :] * kernel[i, j]
+            columns.append(phase)
+        rows.append(jnp.stack(columns, axis=3))
+    full = jnp.stack(rows, axis=2).reshape(x.shape[0], height * stride, width * stride, x.shape[3])
+    return full[:, top : top + x.shape[1], left : left + x.shape[2], :].astype(x.dtype)
+
+
+def _kernel_gradient(x: Map, kernel: Kernel, dy: Map, stride: int) -> Kernel:
+    """Scan over output rows: each needs only the k input rows under it, which stay in cache."""
+    k = kernel.shape[0]
+    wide, width = _padded(x, k, stride), dy.shape[2]
+
+    def add_row(total: Kernel, row: Array) -> tuple[Kernel, None]:
+        window = lax.dynamic_slice_in_dim(wide, row * stride, k, axis=1).astype(jnp.float32)
+        slope = lax.dynamic_slice_in_dim(dy, row, 1, axis=1).astype(jnp.float32)
+        taps = [window[:, :, j : j + stride * (width - 1) + 1 : stride, :] for j in range(k)]
+        return total + jnp.stack([jnp.sum(tap * slope, axis=(0, 2)) for tap in taps], axis=1), None
+
+    zero = jnp.zeros(kernel.shape, jnp.float32)
+    return lax.scan(add_row, zero, jnp.arange(dy.shape[1]))[0].astype(kernel.dtype)
+
+
+def _shifted_gradients(x: Map, kernel: Kernel, dy: Map, stride: int) -> tuple[Map, Kernel]:
+    return _input_gradient(x, kernel, dy, stride), _kernel_gradient(x, kernel, dy, stride)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def depthwise(x: Map, kernel: Kernel, stride: int) -> Map:
+    """One k x k filter a channel: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), C), stride 1 or 2.
+
+    x must be zero outside its pictures (`canvas.masked`); sums are in float32.
+    """
+    return lax.platform_dependent(
+        x, kernel, cpu=partial(_shifted_sum, stride=stride), default=partial(_convolve, stride=stride)
+    )
+
+
+def _forward(x: Map, kernel: Kernel, stride: int) -> tuple[Map, tuple[Map, Kernel]]:
+    return depthwise(x, kernel, stride), (x, kernel)
+
+
+def _backward(stride: int, saved: tuple[Map, Kernel], dy: Map) -> tuple[Map, Kernel]:
+    return lax.platform_dependent(
+        *saved,
+        dy,
+        cpu=partial(_shifted_gradients, stride=stride),
+        default=partial(_convolve_gradients, stride=stride),
+    )
+
+
+depthwise.defvjp(_forward, _backward)

@@ -1,0 +1,84 @@
+"""NASNet's pools on canvases, and the factorised reduction's sampling."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mtp.ops.canvas import Sizes, masked
+from mtp.ops.depthwise import padding
+
+Map = Float[Array, "B H W C"]
+
+
+def _neighbours(x: Map, axis: int, stride: int, outside: float) -> list[Map]:
+    """The three terms of a window of 3 along an axis, with Keras' padding."""
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = padding(x.shape[axis], 3, stride)
+    wide = jnp.pad(x, pads, constant_values=outside)
+    length = -(-x.shape[axis] // stride)
+    window = [slice(None)] * x.ndim
+    terms = []
+    for start in range(3):
+        window[axis] = slice(start, start + stride * (length - 1) + 1, stride)
+        terms.append(wide[tuple(window)])
+    return terms
+
+
+def _sum3(x: Map, axis: int, stride: int) -> Map:
+    first, second, third = _neighbours(x, axis, stride, 0)
+    return first + second + third
+
+
+def _max3(x: Map, axis: int, stride: int) -> Map:
+    first, second, third = _neighbours(x, axis, stride, 0)
+    return jnp.maximum(jnp.maximum(first, second), third)
+
+
+def _positions_in_window(sizes: Array, side: int) -> Array:
+    """(B, side): how many of the 3 positions around each lie inside a picture; at least 1."""
+    inside = (jnp.arange(side) >= side - sizes[:, None]).astype(jnp.float32)
+    return jnp.maximum(_sum3(inside, 1, 1), 1.0)
+
+
+def average_pool(x: Map, sizes: Sizes) -> Map:
+    """3x3, stride 1; each mean over the positions inside the picture only (TensorFlow's "same")."""
+    total = _sum3(_sum3(masked(x, sizes), 1, 1), 2, 1)
+    rows = _positions_in_window(sizes[:, 0], x.shape[1])
+    columns = _positions_in_window(sizes[:, 1], x.shape[2])
+    return total / (rows[:, :, None] * columns[:, None, :])[..., None].astype(x.dtype)
+
+
+def strided_average_pool(x: Map, sizes: Sizes) -> Map:
+    """3x3, stride 2; the zero border counts, as in the original's padded reduction cells."""
+    return _sum3(_sum3(masked(x, sizes), 1, 2), 2, 2) / 9
+
+
+def strided_max_pool(x: Map, sizes: Sizes) -> Map:
+    """3x3, stride 2; the border's zeros take part, as in the original's padded reduction cells."""
+    return _max3(_max3(masked(x, sizes), 1, 2), 2, 2)
+
+
+def _every_second(x: Map, axis: int, distance: int) -> Map:
+    """Positions at distance, distance + 2, ... (distance -1, 0 or 1) from the canvas' end; zero outside."""
+    pads = [(0, 0)] * x.ndim
+    pads[axis] = (1, 1)
+    wide = jnp.pad(x, pads)
+    length = -(-x.shape[axis] // 2)
+    start = (x.shape[axis] + 1) % 2 + 1 - distance
+    window = [slice(None)] * x.ndim
+    window[axis] = slice(start, start + 2 * (length - 1) + 1, 2)
+    return wide[tuple(window)]
+
+
+def factorised_paths(x: Map, sizes: Sizes) -> tuple[Map, Map]:
+    """The two half-resolution samplings of NASNet's factorised reduction.
+
+    They sample 0, 2, 4, ... and 1, 3, 5, ... from the top-left corner. From the bottom-right corner that is
+    0, 2, ... and -1 (a zero), 1, 3, ... for an odd side, but 1, 3, ... and 0, 2, ... for an even one, so the
+    choice is made for each picture and axis.
+    """
+    first = second = x
+    for axis in (1, 2):
+        odd = (sizes[:, axis - 1] % 2 == 1)[:, None, None, None]
+        first = jnp.where(odd, _every_second(first, axis, 0), _every_second(first, axis, 1))
+        second = jnp.where(odd, _every_second(second, axis, -1), _every_second(second, axis, 0))
+    return first, second

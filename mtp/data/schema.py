@@ -10,7 +10,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class DataError(ValueError):
-    """Something in the user's data is wrong; the message says what must hold, what came and how to mend it."""
+    """The user's data is wrong; the message says what must hold, what came and how to mend it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Dataset:
     votes: (N, K) int64, how many raters gave rating 1..K; every row has at least one vote.
     sizes: (N, 2) int32, height and width in pixels of the upright picture (EXIF orientation applied).
     splits: N names out of `SPLITS`.
-    groups: N names, pictures that must not be torn apart by a split or a bootstrap; None where there are none.
+    groups: N names, pictures that no split and no bootstrap may tear apart; None where there are none.
     styles: (N, S) float32 of 0 and 1; a row of NaN has no style label.
     style_names: the S styles.
     metadata: further columns by name, N strings each.

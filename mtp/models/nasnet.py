@@ -19,7 +19,7 @@ Map = Float[Array, "B H W C"]
 class Architecture:
     """blocks: normal cells a stage; features: channels C of the last map; stem: channels of the stem.
 
-    older_skip: after a reduction inside the stages the skip input stays the older map (Keras: skip_reduction).
+    older_skip: after a reduction inside the stages the skip input stays the older map (skip_reduction).
     """
 
     features: int

@@ -1,0 +1,168 @@
+"""A model over a split, each picture once: prediction rows, then metric rows."""
+
+import csv
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from mtp import intervals, references
+from mtp.data import buckets
+from mtp.data.pipeline import evaluation_batches
+from mtp.data.schema import Dataset, histograms, mean_and_std
+from mtp.mesh import put_batch
+
+Predict = Callable[[Any, Any, Any], Mapping[str, Any]]  # (variables, images, sizes) -> probabilities
+
+
+@dataclasses.dataclass(frozen=True)
+class Facts:
+    """What training learnt about its data and later evaluations must read, stored with the checkpoint.
+
+    threshold, delta, tau: in ratings. mean_histogram: of the training split, the row to beat.
+    style_kind: "softmax" or "sigmoid".
+    """
+
+    ratings: int
+    style_names: tuple[str, ...]
+    style_kind: str
+    threshold: float
+    delta: float
+    tau: float
+    mean_histogram: tuple[float, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Facts":
+        lists = {"style_names", "mean_histogram"}
+        return cls(**{k: tuple(v) if k in lists else v for k, v in stored.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """Rows in the order of `indices`: distribution (N, K); p_high (N,) and style (N, S) or None."""
+
+    indices: np.ndarray
+    distribution: np.ndarray
+    p_high: np.ndarray | None
+    style: np.ndarray | None
+
+
+def predict(
+    apply: Predict,
+    variables: Any,
+    dataset: Dataset,
+    indices: np.ndarray,
+    config: ConfigDict,
+    mesh: Mesh,
+    size_rule: str,
+) -> Predictions:
+    """Every picture of `indices` exactly once, on at most `eval.canvases` canvas shapes."""
+    e = config.eval
+    wanted = np.array(
+        [
+            buckets.evaluation_size(tuple(s), size_rule, config.input.sizes, e.max_pixels, e.too_large)
+            for s in dataset.sizes[indices]
+        ]
+    )
+    canvases = buckets.choose_canvases(wanted, e.canvases)
+    position = {int(index): row for row, index in enumerate(indices)}
+    rows: dict[str, np.ndarray] = {}
+    with tqdm(total=len(indices), desc="evaluating", unit="picture", disable=None, leave=False) as bar:
+        for batch_indices, batch in evaluation_batches(
+            dataset, indices, wanted, canvases, e.batch_pixels, mesh.size, config.data, config.input
+        ):
+            placed = put_batch({k: batch[k] for k in ("images", "sizes")}, mesh)
+            outputs = jax.device_get(apply(variables, placed["images"], placed["sizes"]))
+            real = batch_indices >= 0
+            target = [position[int(i)] for i in batch_indices[real]]
+            for name, values in outputs.items():
+                store = rows.setdefault(name, np.full((len(indices), *values.shape[1:]), np.nan))
+                store[target] = values[real]
+            bar.update(int(real.sum()))
+    distribution = rows["distribution"]
+    # float32 rows sum to one within 1e-6 only
+    distribution = distribution / distribution.sum(axis=1, keepdims=True)
+    return Predictions(indices, distribution, rows.get("p_high"), rows.get("style"))
+
+
+def metric_rows(dataset: Dataset, predictions: Predictions, facts: Facts, config: ConfigDict) -> list[dict]:
+    """The model's row and the reference rows uniform, mean histogram and vote noise."""
+    votes = dataset.votes[predictions.indices]
+    groups = None if dataset.groups is None else [dataset.groups[i] for i in predictions.indices]
+    rows = {"model": predictions.distribution} | references.rows(
+        votes, np.array(facts.mean_histogram), seed=config.seed
+    )
+    known_styles = dataset.style_names == facts.style_names and predictions.style is not None
+    evaluate = intervals.Evaluation(
+        votes=votes,
+        mean_histogram=rows["mean histogram"],
+        vote_noise=rows["vote noise"],
+        threshold=facts.threshold,
+        delta=facts.delta,
+        pkl_floor=config.eval.pkl_floor,
+        groups=groups,
+        resamples=config.eval.bootstrap,
+        seed=config.seed,
+    )
+    result = []
+    for name, distribution in rows.items():
+        extras: dict[str, Any] = {}
+        if name == "model":
+            extras["p_high"] = predictions.p_high
+            if known_styles:
+                extras |= {
+                    "styles": dataset.styles[predictions.indices],
+                    "predicted_styles": predictions.style,
+                    "style_names": facts.style_names,
+                }
+        result.append({"row": name, "metrics": evaluate.metrics(distribution, **extras)})
+    return result
+
+
+def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, facts: Facts) -> None:
+    """predictions.csv: a line a picture, sorted by `image`; every metric can be recomputed from it."""
+    truth = histograms(dataset.votes[predictions.indices])
+    truth_mean, truth_std = mean_and_std(truth)
+    mean, std = mean_and_std(predictions.distribution)
+    above = np.arange(1, facts.ratings + 1) > facts.threshold
+    ratings = range(1, facts.ratings + 1)
+    header = ["image", "votes", *(f"truth_{k}" for k in ratings), *(f"pred_{k}" for k in ratings)]
+    header += ["truth_mean", "pred_mean", "truth_std", "pred_std", "share_above", "p_high", "class"]
+    header += ["height", "width", *(f"truth_style_{s}" for s in dataset.style_names)]
+    header += [f"pred_style_{s}" for s in facts.style_names if predictions.style is not None]
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row, index in enumerate(predictions.indices):
+            votes = dataset.votes[index]
+            numbers = [*truth[row], *predictions.distribution[row], truth_mean[row], mean[row]]
+            numbers += [truth_std[row], std[row], predictions.distribution[row, above].sum()]
+            p_high = np.nan if predictions.p_high is None else predictions.p_high[row]
+            cells = [dataset.images[index], int(votes.sum()), *map(_digits, [*numbers, p_high])]
+            cells += ["high" if mean[row] > facts.threshold else "low", *map(int, dataset.sizes[index])]
+            cells += map(_digits, dataset.styles[index])
+            cells += map(_digits, [] if predictions.style is None else predictions.style[row])
+            writer.writerow(cells)
+    temporary.replace(path)
+
+
+def _digits(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.9g}"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Written beside and renamed, so that a killed run leaves no half of a file."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    temporary.replace(path)

@@ -1,0 +1,40 @@
+"""Devices and where arrays lie on them."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+
+def data_mesh(devices: int = 0) -> Mesh:
+    """A mesh with the one axis "data" over the first `devices` devices; 0: all."""
+    found = jax.devices()
+    if devices > len(found):
+        raise ValueError(f"run.devices asks for {devices} devices, but there are {len(found)}: {found}")
+    chosen = np.array(found[: devices or len(found)])
+    return Mesh(chosen, ("data",), axis_types=(AxisType.Auto,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds the whole array."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Each device holds its share of the first axis."""
+    return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
+    """The batch on the devices, split along its first axis.
+
+    Errors: ValueError where the batch does not divide by the number of devices.
+    """
+    slots = len(next(iter(batch.values())))
+    if slots % mesh.size:
+        raise ValueError(
+            f"a batch must divide evenly over the devices; {slots} pictures on {mesh.size} devices. "
+            "Change input.batch_size or run.devices."
+        )
+    return jax.device_put(dict(batch), batch_sharding(mesh))

@@ -1,0 +1,93 @@
+"""The columns over the last map and the tasks' own last layers in each (section 3.2, Figs. 3 and 4)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from mtp.models.layers import Pointwise
+from mtp.ops.canvas import Sizes
+from mtp.ops.pyramid import global_average, spatial_pyramid
+
+Map = Float[Array, "B H W C"]
+Logits = dict[str, Float[Array, "B _"]]
+
+
+class GapColumn(nn.Module):
+    """Global average pooling, then a dense layer a task: the common fixed-size head, but at any size."""
+
+    outputs: Mapping[str, int]
+
+    @nn.compact
+    def __call__(self, x: Map, sizes: Sizes) -> Logits:
+        features = global_average(x.astype(jnp.float32), sizes)
+        return {task: nn.Dense(n, name=task)(features) for task, n in self.outputs.items()}
+
+
+class FcnColumn(nn.Module):
+    """Fully convolutional column: a hidden 1x1 convolution + ReLU shared by the tasks, then a 1x1 a task.
+
+    hidden: channels of the hidden convolution; 0 leaves it out, and with `average` "logits" the column then
+        equals global average pooling and a dense layer.
+    average: over the valid cells, of "logits", or of "softmax" (the result is the log of the mean).
+    """
+
+    outputs: Mapping[str, int]
+    hidden: int = 256
+    average: str = "logits"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Map, sizes: Sizes) -> Logits:
+        if self.average not in ("logits", "softmax"):
+            raise ValueError(f"model.fcn_average must be 'logits' or 'softmax', not {self.average!r}")
+        if self.hidden:
+            x = jax.nn.relu(Pointwise(self.hidden, self.dtype, bias=True, name="hidden")(x))
+        logits = {}
+        for task, n in self.outputs.items():
+            cells = Pointwise(n, self.dtype, bias=True, name=task)(x).astype(jnp.float32)
+            if self.average == "logits":
+                logits[task] = global_average(cells, sizes)
+            else:
+                mean = global_average(jax.nn.softmax(cells), sizes)
+                # empty slots average to zero; their logits must stay finite
+                logits[task] = jnp.log(jnp.maximum(mean, jnp.finfo(jnp.float32).tiny))
+        return logits
+
+
+class SppColumn(nn.Module):
+    """Spatial pyramid pooling (26 cells for bins 1, 3, 4), then a dense layer a task."""
+
+    outputs: Mapping[str, int]
+    bins: tuple[int, ...] = (1, 3, 4)
+    pool: str = "max"
+
+    @nn.compact
+    def __call__(self, x: Map, sizes: Sizes) -> Logits:
+        features = spatial_pyramid(x.astype(jnp.float32), sizes, self.bins, self.pool)
+        return {task: nn.Dense(n, name=task)(features) for task, n in self.outputs.items()}
+
+
+class Cascade(nn.Module):
+    """Fig. 3's hierarchy: the style logits feed the class, and both feed the distribution."""
+
+    @nn.compact
+    def __call__(self, logits: Logits) -> Logits:
+        logits = dict(logits)
+        known: list[Array] = []
+        for task in ("style", "two_category", "distribution"):
+            if task not in logits:
+                continue
+            if known:
+                simpler = jnp.concatenate(known, axis=-1)
+                logits[task] += nn.Dense(logits[task].shape[-1], use_bias=False, name=task)(simpler)
+            known.append(logits[task])
+        return logits
+
+
+def mean_logits(columns: list[Logits]) -> Logits:
+    """The columns combined: the mean of their logits, task by task (softmax comes after)."""
+    return {task: sum(c[task] for c in columns) / len(columns) for task in columns[0]}

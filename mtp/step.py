@@ -1,0 +1,217 @@
+"""The training state and the two pure steps on it."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+from ml_collections import ConfigDict
+
+from mtp import losses, weighting
+from mtp.models.layers import BatchStatistics
+from mtp.models.mtp_nasnet import MTPNasNet, probabilities
+
+Batch = Mapping[str, Array]
+Metrics = dict[str, Array]
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """All that influences later steps.
+
+    step: steps taken; skipped: those of them that changed nothing because something was not finite;
+    bad_steps: such steps in a row; average: moving average of params and batch_stats, None where off.
+    """
+
+    step: Array
+    skipped: Array
+    bad_steps: Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    average: Any
+
+    def evaluation_variables(self) -> dict[str, Any]:
+        """What evaluation uses: the moving average where there is one, with its own statistics."""
+        return self.average or {"params": self.params, "batch_stats": self.batch_stats}
+
+
+class Objective(NamedTuple):
+    """What is minimised: Eq. 1 over the tasks, each averaged over its nominal share of a batch.
+
+    denominators: nominal global batch size x labelled share of the training split, a task each.
+    """
+
+    config: ConfigDict
+    denominators: Mapping[str, float]
+    style_kind: str
+
+    def __call__(
+        self, logits: Mapping[str, Array], log_sigma: Mapping[str, Array], batch: Batch
+    ) -> tuple[Float[Array, ""], dict[str, Array]]:
+        """The loss of a batch and the tasks' own losses."""
+        c, task_losses, shares = self.config, {}, {}
+        for task in logits:
+            weights = batch[f"{task}_weight"]
+            values = self._per_picture(task, logits[task], batch[task])
+            task_losses[task] = losses.weighted_sum(values, weights, self.denominators[task])
+            shares[task] = jnp.sum(weights > 0) / self.denominators[task]
+        factors = {"two_category": c.two_category_factor, "style": c.style_factor}
+        total = weighting.total(
+            task_losses, log_sigma, {t: factors.get(t, 1.0) for t in logits}, shares, c.task_weight
+        )
+        return total, task_losses
+
+    def _per_picture(self, task: str, logits: Array, labels: Array) -> Float[Array, " B"]:
+        match task:
+            case "distribution":
+                return losses.emd(labels, logits, r=self.config.emd_r, squared=self.config.emd_squared)
+            case "two_category":
+                return losses.two_category(labels, logits)
+            case _:
+                style = losses.style if self.style_kind == "softmax" else losses.style_bce
+                return style(labels, logits)
+
+
+class TrainStep(NamedTuple):
+    """(state, batch) -> (state, metrics), pure; options: `optim`, and batch norm's momentum from `model`.
+
+    pretrained: the trunk began from loaded weights, so its running statistics are worth keeping.
+    """
+
+    model: MTPNasNet
+    objective: Objective
+    optimiser: optax.GradientTransformation
+    config: ConfigDict
+    pretrained: bool
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        frozen = _is_frozen(state.step, self.config.optim.freeze_steps)
+        gradients, batch_stats, metrics = self._gradients(state, batch, frozen)
+        gradients = _freeze_trunk(gradients, frozen)
+        norm = optax.global_norm(gradients)
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
+        updates, opt_state = self.optimiser.update(gradients, state.opt_state, state.params)
+        params = self._projected(optax.apply_updates(state.params, updates))
+        moved = (params, batch_stats, opt_state, self._averaged(state, params, batch_stats))
+        kept = (state.params, state.batch_stats, state.opt_state, state.average)
+        params, batch_stats, opt_state, average = jax.tree.map(
+            lambda new, old: jnp.where(finite, new, old), moved, kept
+        )
+        bad = jnp.logical_not(finite).astype(jnp.int32)
+        state = state.replace(
+            step=state.step + 1,
+            skipped=state.skipped + bad,
+            bad_steps=(state.bad_steps + 1) * bad,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            average=average,
+        )
+        sigmas = {f"log_sigma_{task}": value for task, value in params["log_sigma"].items()}
+        counts = {"bad_steps": state.bad_steps, "skipped_steps": state.skipped}
+        return state, metrics | sigmas | counts | {"gradient_norm": norm}
+
+    def _gradients(self, state: TrainState, batch: Batch, frozen: Array) -> tuple[Any, Any, Metrics]:
+        """Sums over the micro-batches; the denominators are constants, so sums need no mean."""
+        n = self.config.optim.accumulate
+        taken = (state.step - state.skipped) * n
+
+        def add(carry: tuple, part: tuple[Array, Batch]) -> tuple[tuple, None]:
+            (gradients, batch_stats, metrics), (index, micro) = carry, part
+            statistics = BatchStatistics(self._momentum(taken + index), frozen)
+            slope = jax.value_and_grad(self._loss, has_aux=True)
+            (loss, (batch_stats, tasks)), more = slope(state.params, batch_stats, micro, statistics)
+            news = {"loss": loss} | {f"loss_{task}": value for task, value in tasks.items()}
+            return (_plus(gradients, more), batch_stats, _plus(metrics, news)), None
+
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        names = ("loss", *(f"loss_{task}" for task in self.model.outputs))
+        start = (zeros, state.batch_stats, dict.fromkeys(names, jnp.zeros(())))
+        if n == 1:
+            return add(start, (jnp.zeros((), jnp.int32), batch))[0]
+        micro = jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), dict(batch))
+        return jax.lax.scan(add, start, (jnp.arange(n), micro))[0]
+
+    def _loss(
+        self, params: Any, batch_stats: Any, batch: Batch, statistics: BatchStatistics
+    ) -> tuple[Array, tuple[Any, dict[str, Array]]]:
+        weights = {name: value for name, value in params.items() if name != "log_sigma"}
+        logits, changed = self.model.apply(
+            {"params": weights, "batch_stats": batch_stats},
+            batch["images"],
+            batch["sizes"],
+            statistics,
+            mutable=["batch_stats"],
+        )
+        total, tasks = self.objective(logits, params["log_sigma"], batch)
+        return total, (changed["batch_stats"], tasks)
+
+    def _momentum(self, updates: Array) -> Array | float:
+        """From scratch m (1 - m^t) / (1 - m^(t+1)): the running average then weighs its start by nothing."""
+        if self.pretrained:
+            return self.config.model.bn_momentum_pretrained
+        m, t = self.config.model.bn_momentum, updates.astype(jnp.float32)
+        return m * (1 - m**t) / (1 - m ** (t + 1))
+
+    def _projected(self, params: Any) -> Any:
+        low, high = self.config.loss.log_sigma_range
+        if not self.config.loss.learn_sigma:
+            return params
+        return {**params, "log_sigma": weighting.project(params["log_sigma"], low, high)}
+
+    def _averaged(self, state: TrainState, params: Any, batch_stats: Any) -> Any:
+        """Moving average of weights and statistics; early on with a shorter memory."""
+        if state.average is None:
+            return None
+        t = (state.step - state.skipped).astype(jnp.float32)
+        decay = jnp.minimum(self.config.optim.ema_decay, (1 + t) / (10 + t))
+        return optax.incremental_update(
+            {"params": params, "batch_stats": batch_stats}, state.average, 1 - decay
+        )
+
+
+def _plus(a: Any, b: Any) -> Any:
+    return jax.tree.map(jnp.add, a, b)
+
+
+def _is_frozen(step: Array, freeze_steps: int) -> Array:
+    return jnp.asarray(freeze_steps < 0) | (step < freeze_steps)
+
+
+def _freeze_trunk(gradients: Any, frozen: Array) -> Any:
+    return {
+        name: jax.tree.map(lambda g: jnp.where(frozen, 0, g), tree) if name.startswith("backbone") else tree
+        for name, tree in gradients.items()
+    }
+
+
+def initial_state(
+    variables: Mapping[str, Any],
+    log_sigma: Mapping[str, float],
+    optimiser_of: Callable[[Any], optax.GradientTransformation],
+    ema: bool,
+) -> TrainState:
+    """Step 0 from the model's initial (or loaded) variables."""
+    params = {**variables["params"], "log_sigma": {t: jnp.float32(s) for t, s in log_sigma.items()}}
+    batch_stats = variables["batch_stats"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        skipped=jnp.zeros((), jnp.int32),
+        bad_steps=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=optimiser_of(params).init(params),
+        average={"params": params, "batch_stats": batch_stats} if ema else None,
+    )
+
+
+def eval_step(
+    model: MTPNasNet, style_kind: str, variables: Any, images: Array, sizes: Array
+) -> dict[str, Array]:
+    """Probabilities of a canvas batch under running statistics."""
+    params = {name: value for name, value in variables["params"].items() if name != "log_sigma"}
+    logits = model.apply({"params": params, "batch_stats": variables["batch_stats"]}, images, sizes)
+    return probabilities(logits, style_kind)

@@ -1,0 +1,83 @@
+"""What counts how much: the tasks in the total loss, and the pictures in each task's loss."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from mtp.data.schema import histograms, mean_and_std
+
+TaskValues = Mapping[str, Float[Array, ""]]
+
+
+def total(
+    losses: TaskValues, log_sigma: TaskValues, factors: Mapping[str, float], shares: TaskValues, kind: str
+) -> Float[Array, ""]:
+    """The tasks' losses in one number.
+
+    "kendall": Eq. 1, sum of factor / (2 sigma^2) L + share x log sigma, with the factor 1/2 on every task as
+    printed (Kendall et al. 2018 have it on regression only). share: the task's labelled pictures in this batch
+    over their nominal number, so that a batch without a task's labels gives its sigma no gradient.
+    "sum": losses simply added.
+    """
+    if kind == "sum":
+        return sum(losses.values(), jnp.zeros(()))
+    if kind != "kendall":
+        raise ValueError(f"loss.task_weight must be 'kendall' or 'sum', not {kind!r}")
+    result = jnp.zeros(())
+    for task, loss in losses.items():
+        result += factors[task] * 0.5 * jnp.exp(-2 * log_sigma[task]) * loss + shares[task] * log_sigma[task]
+    return result
+
+
+def project(log_sigma: TaskValues, low: float, high: float) -> TaskValues:
+    """Learned log sigmas back into the paper's range (3.1), after the update."""
+    return jax.tree.map(lambda s: jnp.clip(s, low, high), log_sigma)
+
+
+class RatingScale(NamedTuple):
+    """threshold: above it a mean is high; delta: half-width of the ambiguous middle; tau: see `reliability`."""
+
+    threshold: float
+    delta: float
+    tau: float
+
+
+def rating_scale(ratings: int, threshold: float = 0.0, delta: float = 0.0, tau: float = 0.0) -> RatingScale:
+    """Values in ratings; 0 means the scale's own: AVA's 5, 1, .5, else (K+1)/2, (K-1)/9, .5 (K-1)/9."""
+    step = (ratings - 1) / 9
+    middle = 5.0 if ratings == 10 else (ratings + 1) / 2
+    return RatingScale(threshold or middle, delta or step, tau or 0.5 * step)
+
+
+def reliability(
+    votes: np.ndarray, kind: str, threshold: float, tau: float, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (N,) of the training pictures in the distribution and the two-category loss, each of mean 1.
+
+    Section 3.3 gives no formula; these are ours. "variance": clip(median var / var, 1/4, 4), and
+    1 - exp(-(mean - threshold)^2 / (2 tau^2)). "votes": n / (n + median n) for both. "permuted": "variance"
+    shuffled over the pictures, a control. "none": ones.
+    """
+    if kind not in ("variance", "votes", "permuted", "none"):
+        raise ValueError(f"loss.reliability must be variance, votes, permuted or none, not {kind!r}")
+    if kind == "none":
+        return np.ones(len(votes)), np.ones(len(votes))
+    if kind == "votes":
+        count = votes.sum(axis=1)
+        weights = count / (count + np.median(count))
+        return weights / weights.mean(), weights / weights.mean()
+    mean, std = mean_and_std(histograms(votes))
+    variance = np.square(std)
+    floor = np.finfo(np.float64).tiny
+    distribution = np.clip(np.median(variance) / np.maximum(variance, floor), 0.25, 4.0)
+    two_category = 1 - np.exp(-np.square(mean - threshold) / (2 * tau**2))
+    if two_category.mean() == 0:
+        two_category = np.ones(len(votes))
+    if kind == "permuted":
+        order = np.random.default_rng([seed, 0]).permutation(len(votes))
+        distribution, two_category = distribution[order], two_category[order]
+    return distribution / distribution.mean(), two_category / two_category.mean()

@@ -16,8 +16,9 @@ from tqdm import tqdm
 from mtp import intervals, references
 from mtp.data import buckets
 from mtp.data.pipeline import evaluation_batches
-from mtp.data.schema import Dataset, histograms, mean_and_std
+from mtp.data.schema import Dataset
 from mtp.mesh import put_batch
+from mtp.ops.ratings import histograms, mean_and_std
 
 Predict = Callable[[Any, Any, Any], Mapping[str, Any]]  # (variables, images, sizes) -> probabilities
 

@@ -1,6 +1,6 @@
 """The training state and the two pure steps on it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax
@@ -191,7 +191,7 @@ def _freeze_trunk(gradients: Any, frozen: Array) -> Any:
 def initial_state(
     variables: Mapping[str, Any],
     log_sigma: Mapping[str, float],
-    optimiser_of: Callable[[Any], optax.GradientTransformation],
+    optimiser: optax.GradientTransformation,
     ema: bool,
 ) -> TrainState:
     """Step 0 from the model's initial (or loaded) variables."""
@@ -203,7 +203,7 @@ def initial_state(
         bad_steps=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=batch_stats,
-        opt_state=optimiser_of(params).init(params),
+        opt_state=optimiser.init(params),
         average={"params": params, "batch_stats": batch_stats} if ema else None,
     )
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mtp.data.schema import histograms, mean_and_std
+from mtp.ops.ratings import histograms, mean_and_std
 
 TaskValues = Mapping[str, Float[Array, ""]]
 
@@ -19,8 +19,8 @@ def total(
     """The tasks' losses in one number.
 
     "kendall": Eq. 1, sum of factor / (2 sigma^2) L + share x log sigma, with the factor 1/2 on every task as
-    printed (Kendall et al. 2018 have it on regression only). share: the task's labelled pictures in this batch
-    over their nominal number, so that a batch without a task's labels gives its sigma no gradient.
+    printed (Kendall et al. 2018 have it on regression only). share: the task's labelled pictures in this
+    batch over their nominal number, so that a batch without a task's labels gives its sigma no gradient.
     "sum": losses simply added.
     """
     if kind == "sum":
@@ -39,7 +39,7 @@ def project(log_sigma: TaskValues, low: float, high: float) -> TaskValues:
 
 
 class RatingScale(NamedTuple):
-    """threshold: above it a mean is high; delta: half-width of the ambiguous middle; tau: see `reliability`."""
+    """threshold: a mean above is high; delta: half-width of the ambiguous middle; tau: see `reliability`."""
 
     threshold: float
     delta: float

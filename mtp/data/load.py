@@ -1,0 +1,43 @@
+"""The data set that a configuration names."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from mtp.data import demo, votes
+from mtp.data.schema import Dataset
+
+
+def load(config: ConfigDict, seed: int) -> Dataset:
+    """The photographs of `config.data`; builds the demo set on first use.
+
+    Errors: DataError naming every bad row or picture; ValueError on an unknown data.name.
+    """
+    match config.name:
+        case "demo":
+            folder = demo.prepare(
+                Path(config.dir) if config.dir else Path.home() / ".cache" / "mtp",
+                pictures=config.demo_pictures,
+                seed=config.demo_seed,
+                integrity=config.demo_integrity,
+                styled=config.demo_styled,
+            )
+        case "votes":
+            if not config.dir:
+                raise ValueError(
+                    "data.dir must name a folder of pictures with votes.csv, for instance --config.data.dir=photos"
+                )
+            folder = Path(config.dir)
+        case other:
+            raise ValueError(f"data.name must be 'demo' or 'votes', not {other!r}")
+    return votes.load(
+        folder,
+        csv=config.csv,
+        group=config.group,
+        folds=config.folds,
+        fold=config.fold,
+        seed=seed,
+        max_skipped=config.max_skipped,
+        enlarge=config.enlarge,
+        max_pixels=config.max_decode_pixels,
+    )

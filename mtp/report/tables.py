@@ -1,0 +1,77 @@
+"""results.json's rows as a table, for the terminal and in Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+COLUMNS = ("emd_r2", "emd_r1", "ped", "cheb", "pkl", "pkl_1e-3", "cos", "srcc", "plcc", "accuracy",
+           "accuracy_delta", "skill")  # fmt: skip
+ARROWS = {"low": " ↓", "high": " ↑", "": ""}
+
+
+def terminal(results: Mapping[str, Any]) -> str:
+    """Aligned columns, one line a row, values only; the intervals are in Markdown and JSON."""
+    header, rows = _cells(results, with_interval=False)
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in [header, *rows]
+    ]
+    return "\n".join([*_caption(results), "", *lines])
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """The main table with 95 % intervals, then the style table where there is one."""
+    blocks = ["\n".join(_caption(results)), _table(*_cells(results, with_interval=True))]
+    styles = {
+        name.removeprefix("ap_"): cell
+        for name, cell in results["rows"][0]["metrics"].items()
+        if name.startswith("ap_") or name == "map"
+    }
+    if styles:
+        body = [[name, _number(cell, with_interval=True), str(cell["n"])] for name, cell in styles.items()]
+        blocks.append(_table(["style", "average precision ↑", "pictures"], body))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _caption(results: Mapping[str, Any]) -> list[str]:
+    split, config = results["split"], results["config"]
+    data = config["data"]
+    lines = [
+        f"{split['name']} split, {split['pictures']} pictures, sha256 {split['sha256'][:12]}; "
+        f"eval.size {results['eval_size']}, step {results['step']}, seed {results['seed']}"
+    ]
+    if data["name"] == "demo":
+        lines.append(f"synthetic pictures and votes (generated demo set, code {results['demo_code'][:12]})")
+    kept = results["rows"][0]["metrics"]["accuracy_delta"]["n"]
+    lines.append(
+        f"threshold {results['threshold']:g}, delta {results['delta']:g} keeps {kept} pictures; "
+        f"pkl floor {results['pkl_floor']:g}; 95 % intervals from {results['bootstrap']} resamples"
+    )
+    return lines
+
+
+def _cells(results: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str], list[list[str]]]:
+    first = results["rows"][0]["metrics"]
+    header = ["row", *(name + ARROWS[first[name]["better"]] for name in COLUMNS)]
+    body = [
+        [row["row"], *(_number(row["metrics"][name], with_interval=with_interval) for name in COLUMNS)]
+        for row in results["rows"]
+    ]
+    return header, body
+
+
+def _number(cell: Mapping[str, Any], *, with_interval: bool) -> str:
+    if cell["value"] is None:
+        return "n/a"
+    text = f"{cell['value']:.3f}"
+    if with_interval and cell["low"] is not None:
+        text += f" [{cell['low']:.3f}, {cell['high']:.3f}]"
+    return text
+
+
+def _table(header: list[str], body: list[list[str]]) -> str:
+    rows = [header, ["---"] * len(header), *body]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -89,7 +89,7 @@ def _columns(path: Path, header: tuple[str, ...], group: str) -> Columns:
     styles = tuple(name for name in header if name.startswith("style_"))
     if "image" not in header or ratings < 2 or numbered != set(votes):
         raise DataError(
-            f"{path}: the header must name the columns image,c1,c2,..,cK without a gap (K >= 2); it is {','.join(header)}"
+            f"{path}: the header must name the columns image,c1,c2,..,cK without a gap (K >= 2), not {','.join(header)}"
         )
     repeated = sorted({name for name in header if header.count(name) > 1})
     if repeated:

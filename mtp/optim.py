@@ -1,5 +1,6 @@
 """Optimiser: groups of parameters, each with its own rate and schedule."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import jax
@@ -8,6 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 GROUPS = ("trunk", "heads", "sigma")
+Transforms = dict[Hashable, optax.GradientTransformation]
 ALWAYS = -1  # freeze_steps of a backbone that never trains
 
 
@@ -67,7 +69,7 @@ def _after(schedule: optax.Schedule, freeze_steps: int) -> optax.Schedule:
         return optax.constant_schedule(0.0)
     if freeze_steps == 0:
         return schedule
-    return lambda step: jnp.where(step < freeze_steps, 0.0, schedule(step))
+    return lambda step: jnp.where(jnp.asarray(step) < freeze_steps, 0.0, schedule(step))
 
 
 def _decayed(params: Any) -> Any:
@@ -92,8 +94,10 @@ def build(
         raise ValueError(f"the groups {', '.join(GROUPS)} must each have parameters; found {sorted(found)}")
     frozen = {"trunk": config.freeze_steps, "heads": 0, "sigma": 0 if learn_sigma else ALWAYS}
     schedules = rates(config, steps, steps_per_epoch)
-    gates = {name: _thawed(optax.identity(), frozen[name]) for name in GROUPS}
-    moves = {name: _thawed(_adam(config, schedules[name], frozen[name]), frozen[name]) for name in GROUPS}
+    gates: Transforms = {name: _thawed(optax.identity(), start) for name, start in frozen.items()}
+    moves: Transforms = {
+        name: _thawed(_adam(config, schedules[name], start), start) for name, start in frozen.items()
+    }
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
     return optax.chain(optax.partition(gates, groups), clip, optax.partition(moves, groups))
 
@@ -116,4 +120,4 @@ def _thawed(inner: optax.GradientTransformation, freeze_steps: int) -> optax.Gra
     if freeze_steps == 0:
         return inner
     # gradients of zero would age Adam's bias correction: the first real steps would be 3 to 6 times too long
-    return optax.conditionally_mask(inner, lambda step: step >= freeze_steps)
+    return optax.conditionally_mask(inner, lambda step, **_: jnp.asarray(step) >= freeze_steps)

@@ -68,6 +68,7 @@ class StopSignal:
 def restore_or_init(experiment: Experiment, checkpoints: Checkpoints, writer: Writer) -> TrainState:
     """The latest checkpoint's state, with the log cut back to it; else a new one."""
     if checkpoints.latest_step() is None:
+        writer.truncate(0)
         return new_state(experiment)
     state, _ = checkpoints.restore(abstract_state(experiment))
     writer.truncate(int(state.step))
@@ -161,17 +162,19 @@ def fit(experiment: Experiment, workdir: Path, meta: Mapping[str, Any]) -> int |
         experiment.steps, start, experiment.config.input.batch_size, experiment.config.log.every_steps
     )
     report = Report(experiment.config, writer, progress)
-    for stop, evaluates in stops(experiment, start):
-        state = train_until(experiment, programs, state, stop, report, stop_signal)
-        metrics = {}
-        if evaluates and not stop_signal.received:
-            metrics = validate(experiment, state)
-            writer.write(stop, {f"validation/{k}": v for k, v in metrics.items()})
-            progress.say(stop, metrics)
-        checkpoints.save(int(state.step), state, dict(meta), metrics.get("emd_r2"))
-        if stop_signal.received:
-            break
-    progress.close()
-    writer.close()
-    checkpoints.close()
+    try:
+        for stop, evaluates in stops(experiment, start):
+            state = train_until(experiment, programs, state, stop, report, stop_signal)
+            # a signal on the very step of an evaluation waits for it: its save is not repeated
+            metrics = validate(experiment, state) if evaluates and int(state.step) == stop else {}
+            if metrics:
+                writer.write(stop, {f"validation/{k}": v for k, v in metrics.items()})
+                progress.say(stop, metrics)
+            checkpoints.save(int(state.step), state, dict(meta), metrics.get("emd_r2"))
+            if stop_signal.received:
+                break
+    finally:
+        progress.close()
+        writer.close()
+        checkpoints.close()
     return None if stop_signal.received and int(state.step) < experiment.steps else checkpoints.best_step()

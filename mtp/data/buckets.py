@@ -118,7 +118,7 @@ def _merged(sizes: np.ndarray, pictures: np.ndarray) -> tuple[np.ndarray, np.nda
 def assign(sizes: np.ndarray, canvases: Sequence[Shape]) -> np.ndarray:
     """(N,) index of the smallest canvas that covers each picture."""
     boxes = np.array(canvases)
-    covers = (boxes[None] >= trimmed(np.asarray(sizes))[:, None]).all(axis=2)
+    covers = np.all(boxes[None] >= trimmed(np.asarray(sizes))[:, None], axis=2)
     if not covers.any(axis=1).all():
         lost = sizes[np.flatnonzero(~covers.any(axis=1))[0]]
         raise ValueError(f"every picture must fit a canvas of {list(canvases)}; {tuple(lost)} does not")

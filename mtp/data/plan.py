@@ -93,7 +93,7 @@ class TrainPlan:
         """Canvas shapes that occur: one program each."""
         used = {s for s, m in zip(self.canvases, self.members, strict=True) if len(m)}
         if self.quarter_turns:
-            used |= {s[::-1] for s in used}
+            used |= {(width, height) for height, width in used}
         return sorted(used)
 
     def batch(self, step: int) -> BatchPlan:
@@ -103,7 +103,8 @@ class TrainPlan:
         turns = int(stream(self.seed, "turn", step).integers(4)) if self.quarter_turns else 0
         size, shape = self.sizes[bucket], self.canvases[bucket]
         if turns % 2:
-            size, shape = (size[::-1] if size else None), shape[::-1]
+            # only warped buckets are turned
+            size, shape = size and (size[1], size[0]), (shape[1], shape[0])
         return BatchPlan(step, indices, size, shape, turns)
 
     def _epoch(self, epoch: int) -> Sequence[tuple[int, np.ndarray]]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 policies = ocp.checkpoint_managers
+CHECKSUM = "state_sha256"  # its key in the stored meta
 
 
 class CheckpointError(ValueError):
@@ -18,15 +18,15 @@ class CheckpointError(ValueError):
 
 
 def _score(metrics: Mapping[str, float]) -> float:
-    """Higher is better; not a number is never the best."""
-    value = metrics["emd_r2"]
-    return -math.inf if math.isnan(value) else -value
+    """Higher is better."""
+    return -metrics["emd_r2"]
 
 
 class Checkpoints:
     """The checkpoints of one run, saved asynchronously.
 
-    Lowest `emd_r2` is best; a save without it is never best and is kept only while it is among the latest.
+    Kept are the latest two and the best one: the lowest `emd_r2`. A save without a finite one is never best.
+    read_only: nothing is written or cleaned up, and `save` is an error.
     """
 
     def __init__(self, directory: Path, *, read_only: bool = False):
@@ -41,20 +41,30 @@ class Checkpoints:
             read_only=read_only,
         )
         self.directory = directory.absolute()
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        # named here, or a process that has saved nothing yet cannot read the stored shapes
+        handlers = {"state": ocp.StandardCheckpointHandler(), "meta": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(self.directory, options=options, item_handlers=handlers)
 
     def save(self, step: int, state: Any, meta: Mapping[str, Any], emd_r2: float | None = None) -> None:
-        """Start saving; `meta` is JSON. Does nothing where `step` is saved already."""
+        """Start saving; `state` is any tree of arrays (PRNG keys as raw data), `meta` is JSON.
+
+        Does nothing where `step` is saved already.
+        Errors: CheckpointError where a later step is there already, or the directory is read-only.
+        """
         if step in self._manager.all_steps():
             return
         content = ocp.args.Composite(
-            state=ocp.args.StandardSave(_as_dict(state)),
-            meta=ocp.args.JsonSave({**meta, "state_sha256": _checksum(state)}),
+            state=ocp.args.StandardSave(_by_path(state)),
+            meta=ocp.args.JsonSave({**meta, CHECKSUM: _checksum(state)}),
         )
-        metrics = {} if emd_r2 is None else {"emd_r2": emd_r2}
-        saved = self._manager.save(step, args=content, metrics=metrics or None)
-        if not saved:
-            raise CheckpointError(f"{self.directory} holds later steps than {step}; nothing was saved")
+        # orbax would take NaN for the best value
+        metrics = {"emd_r2": emd_r2} if emd_r2 is not None and math.isfinite(emd_r2) else None
+        if not self._manager.save(step, args=content, metrics=metrics):
+            raise CheckpointError(
+                f"steps are saved in ascending order into a writable folder; step {step} was not saved: "
+                f"{self.directory} holds steps {self._manager.all_steps()} or was opened read-only. "
+                "Use a new workdir to start over."
+            )
 
     def restore(self, abstract_state: Any, step: int | None = None) -> tuple[Any, dict[str, Any]]:
         """State and meta of `step` (default: the latest), placed as `abstract_state` says.
@@ -62,74 +72,85 @@ class Checkpoints:
         Errors: CheckpointError where arrays differ in name, shape or type, or the data are damaged.
         """
         step = self._known(step)
-        wanted = _as_dict(abstract_state)
-        stored = self._manager.item_metadata(step)["state"]
-        _compare(wanted, stored, self.directory / str(step))
+        wanted = _by_path(abstract_state)
+        _compare(wanted, self._manager.item_metadata(step)["state"], self.directory / str(step))
         content = ocp.args.Composite(state=ocp.args.StandardRestore(wanted), meta=ocp.args.JsonRestore())
         restored = self._manager.restore(step, args=content)
-        leaves = jax.tree.leaves(restored["state"])
+        leaves = [restored["state"][path] for path in wanted]
         state = jax.tree.unflatten(jax.tree.structure(abstract_state), leaves)
         meta = dict(restored["meta"])
-        if meta.pop("state_sha256") != _checksum(state):
+        if meta.pop(CHECKSUM) != _checksum(state):
             raise CheckpointError(
                 f"{self.directory / str(step)} is damaged: its arrays do not have the checksum they were saved "
-                "with. Delete this step's folder to go on from the one before."
+                "with (a faulty disk or an incomplete copy). Delete this step's folder to go on from another."
             )
         return state, meta
 
     def meta(self, step: int | None = None) -> dict[str, Any]:
         """The JSON saved beside the state of `step` (default: the latest)."""
         args = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        return dict(self._manager.restore(self._known(step), args=args)["meta"])
+        meta = dict(self._manager.restore(self._known(step), args=args)["meta"])
+        del meta[CHECKSUM]
+        return meta
 
     def latest_step(self) -> int | None:
+        """The last step saved; None where nothing is."""
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step with the lowest emd_r2; the latest where none has one."""
+        """The step with the lowest emd_r2; the latest where none has one, None where nothing is saved."""
+        self.wait()
+        best = self._manager.best_step()
+        return self.latest_step() if best is None else best
+
+    def wait(self) -> None:
+        """Until the last save is on disk; its errors are raised here."""
         self._manager.wait_until_finished()
-        return self._manager.best_step()
 
     def close(self) -> None:
         """Wait for the last save, then release the directory."""
-        self._manager.wait_until_finished()
+        self.wait()
         self._manager.close()
 
     def _known(self, step: int | None) -> int:
-        step = self.latest_step() if step is None else step
-        if step is None:
-            raise CheckpointError(f"{self.directory} must hold a checkpoint, but it has none; train first")
-        return step
+        self.wait()
+        steps = sorted(self._manager.all_steps())
+        if not steps:
+            raise CheckpointError(
+                f"{self.directory} must hold a checkpoint, but it has none: the run ended before its first save "
+                "or the path is another one. Train first, or mend the path."
+            )
+        if step is not None and step not in steps:
+            raise CheckpointError(f"{self.directory} holds steps {steps}, not {step}: choose one of them")
+        return steps[-1] if step is None else step
 
 
-def _as_dict(state: Any) -> dict[str, Any]:
-    """The state as a flat dict from path to array: what is stored does not depend on Python classes."""
+def _by_path(state: Any) -> dict[str, Any]:
+    """Path to array, in order of flattening: what is stored does not depend on Python classes."""
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
-    # zero-padded numbers keep the order of flattening under sorting
-    return {
-        f"{i:05d} {jax.tree_util.keystr(p, simple=True, separator='/')}": x for i, (p, x) in enumerate(leaves)
-    }
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def _checksum(state: Any) -> str:
+    """SHA-256 over the bytes of all arrays, in order of flattening."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(state):
-        digest.update(np.ascontiguousarray(jax.device_get(leaf)).tobytes())
+        digest.update(jax.device_get(leaf).tobytes())
     return digest.hexdigest()
 
 
 def _compare(wanted: Mapping[str, Any], stored: Mapping[str, Any], where: Path) -> None:
-    def shapes(tree: Mapping[str, Any]) -> dict[str, str]:
-        return {k.split(" ", 1)[1]: f"{np.dtype(x.dtype).name}{tuple(x.shape)}" for k, x in tree.items()}
-
-    here, there = shapes(wanted), shapes(stored)
-    names = [n for n in {**here, **there} if here.get(n) != there.get(n)]
-    if names:
+    """Errors: CheckpointError naming the first arrays whose name, shape or type differs."""
+    here, there = ({k: f"{x.dtype}{tuple(x.shape)}" for k, x in tree.items()} for tree in (wanted, stored))
+    differing = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+    if differing:
         lines = [
-            f"  {n}: stored {there.get(n, 'missing')}, wanted {here.get(n, 'missing')}" for n in names[:5]
+            f"  {name}: stored {there.get(name, 'nothing')}, wanted {here.get(name, 'nothing')}"
+            for name in differing[:5]
         ]
         raise CheckpointError(
-            f"{where} holds another architecture; {len(names)} arrays differ, the first:\n"
+            f"the model must have the arrays that {where} holds; {len(differing)} differ, the first:\n"
             + "\n".join(lines)
-            + "\nUse the configuration that it was trained with, or another workdir."
+            + "\nLikely another backbone, head, number of ratings or optimiser. Use the configuration that it "
+            "was trained with, or another workdir."
         )

@@ -1,10 +1,7 @@
 """A model over a split, each picture once: prediction rows, then metric rows."""
 
-import csv
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,12 +10,12 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from mtp import intervals, references
+from mtp import intervals, metrics, references
 from mtp.data import buckets
 from mtp.data.pipeline import evaluation_batches
 from mtp.data.schema import Dataset
 from mtp.mesh import put_batch
-from mtp.ops.ratings import histograms, mean_and_std
+from mtp.ops.ratings import histograms
 
 Predict = Callable[[Any, Any, Any], Mapping[str, Any]]  # (variables, images, sizes) -> probabilities
 
@@ -130,40 +127,12 @@ def metric_rows(dataset: Dataset, predictions: Predictions, facts: Facts, config
     return result
 
 
-def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, facts: Facts) -> None:
-    """predictions.csv: a line a picture, sorted by `image`; every metric can be recomputed from it."""
+def point_metrics(dataset: Dataset, predictions: Predictions) -> dict[str, float]:
+    """emd_r2 and SRCC without intervals: what a run watches on its validation split."""
     truth = histograms(dataset.votes[predictions.indices])
-    truth_mean, truth_std = mean_and_std(truth)
-    mean, std = mean_and_std(predictions.distribution)
-    above = np.arange(1, facts.ratings + 1) > facts.threshold
-    ratings = range(1, facts.ratings + 1)
-    header = ["image", "votes", *(f"truth_{k}" for k in ratings), *(f"pred_{k}" for k in ratings)]
-    header += ["truth_mean", "pred_mean", "truth_std", "pred_std", "share_above", "p_high", "class"]
-    header += ["height", "width", *(f"truth_style_{s}" for s in dataset.style_names)]
-    header += [f"pred_style_{s}" for s in facts.style_names if predictions.style is not None]
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row, index in enumerate(predictions.indices):
-            votes = dataset.votes[index]
-            numbers = [*truth[row], *predictions.distribution[row], truth_mean[row], mean[row]]
-            numbers += [truth_std[row], std[row], predictions.distribution[row, above].sum()]
-            p_high = np.nan if predictions.p_high is None else predictions.p_high[row]
-            cells = [dataset.images[index], int(votes.sum()), *map(_digits, [*numbers, p_high])]
-            cells += ["high" if mean[row] > facts.threshold else "low", *map(int, dataset.sizes[index])]
-            cells += map(_digits, dataset.styles[index])
-            cells += map(_digits, [] if predictions.style is None else predictions.style[row])
-            writer.writerow(cells)
-    temporary.replace(path)
-
-
-def _digits(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.9g}"
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Written beside and renamed, so that a killed run leaves no half of a file."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    temporary.replace(path)
+    (truth_mean, mean), _ = metrics.means_and_stds(truth, predictions.distribution)
+    everyone = np.ones(len(truth))
+    return {
+        "emd_r2": float(metrics.emd(truth, predictions.distribution, 2).mean()),
+        "srcc": metrics.srcc(truth_mean, mean, everyone),
+    }

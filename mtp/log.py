@@ -11,24 +11,32 @@ from tqdm import tqdm
 
 
 class Writer:
-    """Appends a line a record to metrics.jsonl, and the same numbers to TensorBoard."""
+    """Appends a line a record to metrics.jsonl in `workdir`, and the same numbers to TensorBoard."""
 
     def __init__(self, workdir: Path, tensorboard: bool):
         self._path = workdir / "metrics.jsonl"
-        self._board = SummaryWriter(str(workdir / "tensorboard")) if tensorboard else None
+        self._events = workdir / "tensorboard" if tensorboard else None
+        self._board: SummaryWriter | None = None
+        self._purge: int | None = None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One record; a number that is not finite is stored as null."""
         numbers = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step} | numbers) + "\n")
-        if self._board:
+        if self._events:
+            # opened as late as this: only a new event file can take earlier ones back
+            self._board = self._board or SummaryWriter(str(self._events), purge_step=self._purge)
             for name, value in numbers.items():
                 if value is not None:
                     self._board.add_scalar(name, value, step)
 
     def truncate(self, step: int) -> None:
-        """Drop records after `step` and an unfinished last line: they will be written again."""
+        """Before the first `write`: drop records after `step`, which will be written again.
+
+        An unfinished last line goes too; TensorBoard is told to hide its events after `step`.
+        """
+        self._purge = step + 1
         if not self._path.exists():
             return
         lines = self._path.read_text().splitlines(keepends=True)
@@ -43,35 +51,36 @@ class Writer:
 
 
 class Progress:
-    """A bar with loss, pictures/s and time left on a terminal; plain lines elsewhere.
+    """A bar with loss, pictures/s and time left on a terminal; plain lines on stdout elsewhere.
 
-    batch_size: pictures a step; every_steps: steps between plain lines.
+    total, initial: steps of the run, and of them done before; batch_size: pictures a step; every_steps: steps
+    between plain lines.
     """
 
     def __init__(self, total: int, initial: int, batch_size: int, every_steps: int):
         self._batch_size, self._every = batch_size, every_steps
         self._terminal = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=total, initial=initial, unit="step", disable=not self._terminal, desc="training"
-        )
-        self._clock = tqdm(total=total, initial=initial, file=_Silent(), mininterval=0)
+        # elsewhere the bar is only a clock
+        file = sys.stderr if self._terminal else _Silent()
+        self._bar = tqdm(total=total, initial=initial, unit="step", desc="training", file=file)
 
     def update(self, step: int, *, loss: float, waited: float) -> None:
-        """waited: seconds so far that steps spent waiting for data."""
-        self._bar.update(step - self._bar.n) if self._terminal else None
-        self._clock.update(step - self._clock.n)
-        state = self._clock.format_dict
-        rate = state["rate"] or 0.0
-        left = (state["total"] - step) / rate if rate else math.nan
-        self._bar.set_postfix_str(
-            f"loss {loss:.4f}, {rate * self._batch_size:.0f} pictures/s, waited {waited:.0f} s"
+        """`step` steps are done; waited: seconds so far that steps spent waiting for data."""
+        self._bar.update(step - self._bar.n)
+        speed = self._steps_per_second()
+        numbers = (
+            f"loss {loss:.4f}, {speed * self._batch_size:.1f} pictures/s, waited for data {waited:.1f} s"
         )
+        self._bar.set_postfix_str(numbers, refresh=False)
         if not self._terminal and step % self._every == 0:
-            print(
-                f"step {step}/{state['total']}  loss {loss:.4f}  {rate * self._batch_size:.0f} pictures/s  "
-                f"waited for data {waited:.1f} s  {_minutes(left)} left",
-                flush=True,
-            )
+            left = tqdm.format_interval((self._bar.total - step) / speed) if speed else "?"
+            print(f"step {step}/{self._bar.total}, {numbers}, {left} left", flush=True)
+
+    def _steps_per_second(self) -> float:
+        """A moving average; of the first moments the plain one."""
+        state = self._bar.format_dict
+        average = (state["n"] - state["initial"]) / state["elapsed"] if state["elapsed"] else 0.0
+        return state["rate"] or average
 
     def say(self, step: int, metrics: Mapping[str, float]) -> None:
         """A line that stays: the metrics of an evaluation."""
@@ -81,16 +90,11 @@ class Progress:
 
     def close(self) -> None:
         self._bar.close()
-        self._clock.close()
 
 
 class _Silent:
-    """A file that keeps nothing: the clock's own bar is never shown."""
+    """A text file that keeps nothing."""
 
     def write(self, _: str) -> None: ...
 
     def flush(self) -> None: ...
-
-
-def _minutes(seconds: float) -> str:
-    return "?" if math.isnan(seconds) else tqdm.format_interval(seconds)

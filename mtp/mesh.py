@@ -8,10 +8,17 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
 def data_mesh(devices: int = 0) -> Mesh:
-    """A mesh with the one axis "data" over the first `devices` devices; 0: all."""
+    """A mesh with the one axis "data" over the first `devices` devices; 0: all.
+
+    The axis is of type Auto: under Explicit a sharded batch can be neither gathered nor sorted.
+    Errors: ValueError where there are fewer devices.
+    """
     found = jax.devices()
-    if devices > len(found):
-        raise ValueError(f"run.devices asks for {devices} devices, but there are {len(found)}: {found}")
+    if not 0 <= devices <= len(found):
+        raise ValueError(
+            f"run.devices must be 0 (all) to {len(found)}, the number of devices here ({found[0].platform}); "
+            f"{devices} came. Lower it, or start where there are more."
+        )
     chosen = np.array(found[: devices or len(found)])
     return Mesh(chosen, ("data",), axis_types=(AxisType.Auto,))
 
@@ -27,14 +34,14 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """The batch on the devices, split along its first axis.
+    """The batch on the devices, every array split along its first axis of B pictures.
 
     Errors: ValueError where the batch does not divide by the number of devices.
     """
     slots = len(next(iter(batch.values())))
     if slots % mesh.size:
         raise ValueError(
-            f"a batch must divide evenly over the devices; {slots} pictures on {mesh.size} devices. "
-            "Change input.batch_size or run.devices."
+            f"a batch must divide evenly over the devices; {slots} pictures came for {mesh.size} devices. "
+            "Make input.batch_size a multiple of the devices, or lower run.devices."
         )
     return jax.device_put(dict(batch), batch_sharding(mesh))

@@ -1,12 +1,15 @@
 """Optimiser: groups of parameters, each with its own rate and schedule."""
 
+from collections.abc import Hashable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
 GROUPS = ("trunk", "heads", "sigma")
+Transforms = dict[Hashable, optax.GradientTransformation]
 ALWAYS = -1  # freeze_steps of a backbone that never trains
 
 
@@ -32,7 +35,16 @@ def labels(params: Any) -> Any:
 
 
 def rates(config: ConfigDict, steps: int, steps_per_epoch: int) -> dict[str, optax.Schedule]:
-    """Learning rate of each group against the step: linear warm-up, then cosine to zero or constant."""
+    """Learning rate of each group against the step: linear warm-up, then cosine to zero or constant.
+
+    Step t of w warm-up steps has rate peak (t + 1) / (w + 1); then cosine is
+    peak (1 + cos(pi (t - w) / (steps - w))) / 2.  The trunk's is zero while it is frozen.
+    Errors: ValueError on an unknown optim.schedule or a negative optim.freeze_steps other than -1.
+    """
+    if config.freeze_steps < ALWAYS:
+        raise ValueError(
+            f"optim.freeze_steps must be a number of steps, or -1 for always, not {config.freeze_steps}"
+        )
     if config.schedule not in ("cosine", "constant"):
         raise ValueError(f"optim.schedule must be 'cosine' or 'constant', not {config.schedule!r}")
     warmup = min(round(config.warmup_epochs * steps_per_epoch), max(steps - 1, 0))
@@ -57,7 +69,7 @@ def _after(schedule: optax.Schedule, freeze_steps: int) -> optax.Schedule:
         return optax.constant_schedule(0.0)
     if freeze_steps == 0:
         return schedule
-    return lambda step: jax.numpy.where(step < freeze_steps, 0.0, schedule(step))
+    return lambda step: jnp.where(jnp.asarray(step) < freeze_steps, 0.0, schedule(step))
 
 
 def _decayed(params: Any) -> Any:
@@ -70,6 +82,8 @@ def build(
 ) -> optax.GradientTransformation:
     """Clipping of the global gradient norm, then Adam or AdamW for each group.
 
+    What is frozen (the trunk up to optim.freeze_steps, sigma unless `learn_sigma`) does not move, does not
+    count in the norm, and its moments start with its first step.
     Errors: ValueError on an unknown optim.name, or where a group has no parameters.
     """
     if config.name not in ("adam", "adamw"):
@@ -78,14 +92,32 @@ def build(
     found = set(jax.tree.leaves(groups))
     if found != set(GROUPS):
         raise ValueError(f"the groups {', '.join(GROUPS)} must each have parameters; found {sorted(found)}")
-
-    def adam(rate: optax.Schedule) -> optax.GradientTransformation:
-        if config.name == "adam":
-            return optax.adam(rate)
-        return optax.adamw(rate, weight_decay=config.weight_decay, mask=_decayed)
-
-    transforms = {name: adam(rate) for name, rate in rates(config, steps, steps_per_epoch).items()}
-    if not learn_sigma:
-        transforms["sigma"] = optax.set_to_zero()
+    frozen = {"trunk": config.freeze_steps, "heads": 0, "sigma": 0 if learn_sigma else ALWAYS}
+    schedules = rates(config, steps, steps_per_epoch)
+    gates: Transforms = {name: _thawed(optax.identity(), start) for name, start in frozen.items()}
+    moves: Transforms = {
+        name: _thawed(_adam(config, schedules[name], start), start) for name, start in frozen.items()
+    }
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
-    return optax.chain(clip, optax.partition(transforms, groups))
+    return optax.chain(optax.partition(gates, groups), clip, optax.partition(moves, groups))
+
+
+def _adam(config: ConfigDict, rate: optax.Schedule, start: int) -> optax.GradientTransformation:
+    """Adam or AdamW whose first step is step `start` of the schedule."""
+
+    def later(count: Any) -> Any:
+        return rate(count + start)
+
+    if config.name == "adam":
+        return optax.adam(later)
+    return optax.adamw(later, weight_decay=config.weight_decay, mask=_decayed)
+
+
+def _thawed(inner: optax.GradientTransformation, freeze_steps: int) -> optax.GradientTransformation:
+    """`inner` from step `freeze_steps` on; no update, and no change of its state, before."""
+    if freeze_steps == ALWAYS:
+        return optax.set_to_zero()
+    if freeze_steps == 0:
+        return inner
+    # gradients of zero would age Adam's bias correction: the first real steps would be 3 to 6 times too long
+    return optax.conditionally_mask(inner, lambda step, **_: jnp.asarray(step) >= freeze_steps)

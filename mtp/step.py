@@ -1,7 +1,8 @@
 """The training state and the two pure steps on it."""
 
+import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax
 import jax
@@ -38,7 +39,8 @@ class TrainState(flax.struct.PyTreeNode):
         return self.average or {"params": self.params, "batch_stats": self.batch_stats}
 
 
-class Objective(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Objective:
     """What is minimised: Eq. 1 over the tasks, each averaged over its nominal share of a batch.
 
     denominators: nominal global batch size x labelled share of the training split, a task each.
@@ -75,7 +77,8 @@ class Objective(NamedTuple):
                 return style(labels, logits)
 
 
-class TrainStep(NamedTuple):
+@dataclasses.dataclass(frozen=True, eq=False)
+class TrainStep:
     """(state, batch) -> (state, metrics), pure; options: `optim`, and batch norm's momentum from `model`.
 
     pretrained: the trunk began from loaded weights, so its running statistics are worth keeping.

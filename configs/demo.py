@@ -1,0 +1,28 @@
+"""The demo: a tiny NASNet-A from scratch on generated pictures, to see the whole path work.
+
+Command: python -m mtp.main --config=configs/demo.py --workdir=runs/demo
+Synthetic pictures and votes; the numbers say nothing of photographs.
+"""
+
+from mtp.config import get_config as defaults
+
+
+def get_config():
+    c = defaults()
+    c.data.name = "demo"
+
+    c.input.sizes = ((96, 144), (144, 96), (96, 96))
+    c.input.batch_size = 24
+
+    c.model.backbone = "tiny"
+    c.model.fcn_hidden = 64
+
+    c.optim.trunk_rate = 3e-3
+    c.optim.heads_rate = 3e-3
+
+    c.train.epochs = 8.0
+    c.train.eval_every_epochs = 2.0
+    c.train.save_every_steps = 200
+
+    c.eval.also_size = "trained"
+    return c

@@ -1,0 +1,29 @@
+"""Your own photographs with votes: a small backbone from scratch on a folder with votes.csv.
+
+Command: python -m mtp.main --config=configs/votes.py --config.data.dir=FOLDER --workdir=runs/mine
+With a few hundred pictures a small network at a moderate size is all that the votes can carry.
+"""
+
+from mtp.config import get_config as defaults
+
+
+def get_config():
+    c = defaults()
+    c.data.name = "votes"
+
+    c.input.sizes = ((112, 168), (168, 112), (128, 128))
+    c.input.batch_size = 16
+
+    c.model.backbone = "tiny"
+    c.model.fcn_hidden = 64
+
+    c.optim.trunk_rate = 1e-3
+    c.optim.heads_rate = 1e-3
+    c.optim.ema_decay = 0.99
+
+    c.train.epochs = 15.0
+    c.train.eval_every_epochs = 3.0
+
+    # objects keep the size that they had in training
+    c.eval.size = "trained"
+    return c

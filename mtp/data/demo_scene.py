@@ -1,0 +1,189 @@
+"""One generated picture: a scene with a subject, its quality factors, and a photographic style."""
+
+import colorsys
+import dataclasses
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+STYLES = (
+    "Complementary_Colors", "Duotones", "HDR", "Image_Grain", "Light_On_White", "Long_Exposure", "Macro",
+    "Motion_Blur", "Negative_Image", "Rule_of_Thirds", "Shallow_DOF", "Silhouettes", "Soft_Focus",
+    "Vanishing_Point",
+)  # fmt: skip
+BUCKETS = ((96, 144), (144, 96), (96, 96))  # HxW pixels that pictures lie around
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What a picture shows. Factors lie in -1 (bad) .. 1 (good).
+
+    place: the subject on a third (good) or dead centre or cut by the frame (bad); sharp: the subject's focus;
+    vivid: its colour against the background's; calm: no clutter along the frame; fit: a tall subject in a tall
+    frame, a wide one in a wide frame.
+    """
+
+    height: int
+    width: int
+    place: float
+    sharp: float
+    vivid: float
+    calm: float
+    fit: float
+    style: str
+
+    def quality(self, integrity: float) -> float:
+        """Latent quality; integrity 0 leaves out what depends on framing and aspect."""
+        framing = 1.0 * self.place + 0.35 * self.fit + 0.5 * self.calm
+        return 1.0 * self.sharp + 0.9 * self.vivid + integrity * framing
+
+
+def draw_scene(rng: np.random.Generator) -> Scene:
+    """A random scene; all factors are independent of one another, of size and of style."""
+    height, width = BUCKETS[rng.choice(3, p=[0.5, 0.25, 0.25])]
+    area, stretch = rng.uniform(0.75, 1.4), rng.uniform(0.9, 1.11)
+    tall = np.sqrt(area * stretch)
+    wide = np.sqrt(area / stretch)
+    factors = rng.uniform(-1, 1, 5)
+    return Scene(
+        max(48, round(height * tall)),
+        max(48, round(width * wide)),
+        *map(float, factors),
+        STYLES[rng.integers(14)],
+    )
+
+
+def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
+    """The scene's pixels, uint8 (H, W, 3)."""
+    hue = rng.random()
+    background = _background(scene, hue, rng)
+    alpha, shade, centre = _subject(scene, rng)
+    # far hues stand out; the sign of every difference is random, so that mean colours tell nothing
+    turn = rng.choice([-1, 1]) * (0.08 + 0.21 * (scene.vivid + 1))
+    if scene.style == "Complementary_Colors":
+        turn = 0.5
+    colour = np.array(
+        colorsys.hsv_to_rgb((hue + turn) % 1, 0.25 + 0.35 * (scene.vivid + 1), rng.uniform(0.55, 0.95))
+    )
+    subject = np.clip(colour * shade[..., None] + _noise(scene, 2, rng)[..., None] * 0.3, 0, 1)
+    radius = 0.2 + 1.6 * (1 - scene.sharp)
+    subject, alpha = _blurred(subject, radius), _blurred(alpha, radius)
+    picture = background * (1 - alpha[..., None]) + subject * alpha[..., None]
+    picture = _styled(picture, background, alpha, centre, scene, rng)
+    return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _noise(scene: Scene, cell: int, rng: np.random.Generator) -> np.ndarray:
+    """Smooth noise in about -.5 .. .5 whose grain is `cell` pixels."""
+    small = rng.random((scene.height // cell + 2, scene.width // cell + 2)).astype(np.float32)
+    image = Image.fromarray(small - 0.5).resize((scene.width, scene.height), Image.Resampling.BICUBIC)
+    return np.asarray(image)
+
+
+def _blurred(values: np.ndarray, radius: float) -> np.ndarray:
+    image = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
+    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float64) / 255
+
+
+def _grid(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Vertical and horizontal position of every pixel, 0..1."""
+    rows, columns = np.mgrid[0 : scene.height, 0 : scene.width]
+    return (rows + 0.5) / scene.height, (columns + 0.5) / scene.width
+
+
+def _background(scene: Scene, hue: float, rng: np.random.Generator) -> np.ndarray:
+    """Sky over ground with texture, and clutter along the frame."""
+    y, x = _grid(scene)
+    horizon = rng.uniform(0.45, 0.75) + rng.uniform(-0.08, 0.08) * (x - 0.5)
+    saturation, top, bottom = rng.uniform(0.15, 0.45), rng.uniform(0.35, 0.9), rng.uniform(0.2, 0.8)
+    sky = np.array(colorsys.hsv_to_rgb(hue, saturation, 1.0)) * (top + 0.25 * (y - 0.3))[..., None]
+    ground = np.array(colorsys.hsv_to_rgb((hue + rng.uniform(-0.07, 0.07)) % 1, saturation, 1.0))
+    ground = ground * (bottom + 0.35 * _noise(scene, int(rng.integers(2, 7)), rng))[..., None]
+    picture = np.where((y < horizon)[..., None], sky + 0.2 * _noise(scene, 16, rng)[..., None], ground)
+    picture = _blurred(picture, rng.uniform(0, 2.0))
+    clutter = int(round(3.5 * (1 - scene.calm)))
+    for _ in range(clutter):
+        side, along, size = rng.integers(4), rng.random(), rng.uniform(0.04, 0.08)
+        cy, cx = ((0.03, along), (0.97, along), (along, 0.03), (along, 0.97))[side]
+        spot = np.maximum(abs(y - cy) * scene.height, abs(x - cx) * scene.width) < size * min(
+            scene.height, scene.width
+        )
+        picture[spot] = rng.random(3)
+    return np.clip(picture, 0, 1)
+
+
+def _subject(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """Coverage and shading of the subject, and where it lies."""
+    y, x = _grid(scene)
+    third = np.array([rng.choice([1 / 3, 2 / 3]), rng.choice([1 / 3, 2 / 3])])
+    # badly placed: dead centre, or cut off by the frame
+    bad = np.array([0.5, 0.5]) if rng.random() < 0.6 else np.where(third < 0.5, -0.02, 1.02)
+    cy, cx = third + (bad - third) * (1 - scene.place) / 2
+    is_wide = (
+        scene.width > scene.height if rng.random() < (1 + scene.fit) / 2 else scene.width <= scene.height
+    )
+    reach = rng.uniform(0.15, 0.2) * np.sqrt(scene.height * scene.width)
+    if scene.style == "Macro":
+        reach *= 1.7
+    ratio = 1.5 if is_wide else 1 / 1.5
+    dy, dx = (y - cy) * scene.height / reach * np.sqrt(ratio), (x - cx) * scene.width / reach / np.sqrt(ratio)
+    kind = rng.integers(3)
+    if kind == 0:
+        distance = np.hypot(dy, dx)
+    elif kind == 1:
+        distance = np.maximum(abs(dy), abs(dx)) * 1.1
+    else:
+        petals = rng.integers(4, 8)
+        distance = np.hypot(dy, dx) * (1.1 + 0.35 * np.cos(petals * np.arctan2(dy, dx) + rng.uniform(0, 6)))
+    shade = 0.8 + 0.25 * np.clip(-dy * 0.5 + dx * rng.choice([-0.5, 0.5]), -1, 1)
+    # stripes give the subject detail that a loss of focus takes away
+    shade += 0.22 * np.sign(np.sin((dy + dx * rng.choice([-1, 1])) * rng.uniform(7, 10)))
+    return (distance < 1).astype(np.float64), shade, (float(cy), float(cx))
+
+
+def _styled(
+    picture: np.ndarray,
+    background: np.ndarray,
+    alpha: np.ndarray,
+    centre: tuple[float, float],
+    scene: Scene,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The picture in its style; styles made by the scene itself leave it as it is."""
+    y, x = _grid(scene)
+    grey = picture.mean(axis=2, keepdims=True)
+    match scene.style:
+        case "Duotones":
+            ink = np.array(colorsys.hsv_to_rgb(rng.random(), 0.6, 1.0))
+            return grey * (0.6 + 0.4 * grey) * ink + 0.15 * grey
+        case "HDR":
+            detail = picture - _blurred(picture, 4)
+            return np.clip(0.5 + (picture - 0.5) * 0.9 + 1.8 * detail, 0, 1)
+        case "Image_Grain":
+            return picture + rng.normal(0, 0.11, (*grey.shape[:2], 1))
+        case "Light_On_White":
+            return picture * alpha[..., None] + (0.96 + 0.03 * y)[..., None] * (1 - alpha[..., None])
+        case "Long_Exposure":
+            streaks = np.repeat(rng.random((scene.height, 1)), scene.width, axis=1)[..., None]
+            return np.where((y > 0.6)[..., None], 0.6 * picture + 0.4 * streaks, picture)
+        case "Motion_Blur":
+            shifts = range(-4, 5)
+            moved = sum(np.roll(background, s, axis=1) for s in shifts) / len(shifts)
+            return np.where(alpha[..., None] > 0.5, picture, moved)
+        case "Negative_Image":
+            return 1 - picture
+        case "Shallow_DOF":
+            return _blurred(background, 5) * (1 - alpha[..., None]) + picture * alpha[..., None]
+        case "Silhouettes":
+            light = 0.75 * background + 0.25
+            return light * (1 - alpha[..., None]) + 0.04 * alpha[..., None]
+        case "Soft_Focus":
+            return 1 - (1 - picture * 0.8) * (1 - 0.5 * _blurred(picture, 5))
+        case "Vanishing_Point":
+            angle = np.arctan2(y - centre[0], x - centre[1])
+            rays = (np.sin(angle * 14) > 0.4)[..., None] * (1 - alpha[..., None])
+            return picture * (1 - 0.45 * rays)
+        case "Rule_of_Thirds":
+            lines = (np.abs((x * 3) % 1 - 0.5) > 0.485) & (x > 0.2) & (x < 0.8)
+            return np.where(lines[..., None], picture * 0.7, picture)
+    return picture

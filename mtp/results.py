@@ -1,0 +1,92 @@
+"""What an evaluation leaves behind: predictions.csv and results.json."""
+
+import csv
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from mtp.data import demo
+from mtp.data.schema import Dataset
+from mtp.evaluate import Facts, Predictions, metric_rows
+from mtp.ops.ratings import histograms, mean_and_std
+
+
+def assemble(
+    dataset: Dataset,
+    predictions: Predictions,
+    facts: Facts,
+    config: ConfigDict,
+    *,
+    split: str,
+    size_rule: str,
+    step: int,
+    origin: Mapping[str, Any],
+) -> dict[str, Any]:
+    """results.json: metric rows and everything that the numbers depend on. origin: of the loaded weights."""
+    content = {
+        "split": {"name": split, "sha256": dataset.split_sha256(split), "pictures": len(predictions.indices)},
+        "rows": metric_rows(dataset, predictions, facts, config),
+        "seed": config.seed,
+        "step": step,
+        "mean_histogram": list(facts.mean_histogram),
+        "bootstrap": config.eval.bootstrap,
+        "pkl_floor": config.eval.pkl_floor,
+        "threshold": facts.threshold,
+        "delta": facts.delta,
+        "eval_size": size_rule,
+        "skipped": list(dataset.skipped),
+        "config": json.loads(config.to_json()),
+        "versions": versions(),
+        "weights": dict(origin),
+    }
+    return content | ({"demo_code": demo.code_hash()} if config.data.name == "demo" else {})
+
+
+def versions() -> dict[str, str]:
+    """Of the libraries that numbers depend on."""
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pillow")
+    return {name: importlib.metadata.version(name) for name in names}
+
+
+def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, facts: Facts) -> None:
+    """predictions.csv: a line a picture, sorted by `image`; every metric can be recomputed from it."""
+    truth = histograms(dataset.votes[predictions.indices])
+    truth_mean, truth_std = mean_and_std(truth)
+    mean, std = mean_and_std(predictions.distribution)
+    above = np.arange(1, facts.ratings + 1) > facts.threshold
+    ratings = range(1, facts.ratings + 1)
+    header = ["image", "votes", *(f"truth_{k}" for k in ratings), *(f"pred_{k}" for k in ratings)]
+    header += ["truth_mean", "pred_mean", "truth_std", "pred_std", "share_above", "p_high", "class"]
+    header += ["height", "width", *(f"truth_style_{s}" for s in dataset.style_names)]
+    header += [f"pred_style_{s}" for s in facts.style_names if predictions.style is not None]
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for row, index in enumerate(predictions.indices):
+            votes = dataset.votes[index]
+            numbers = [*truth[row], *predictions.distribution[row], truth_mean[row], mean[row]]
+            numbers += [truth_std[row], std[row], predictions.distribution[row, above].sum()]
+            p_high = np.nan if predictions.p_high is None else predictions.p_high[row]
+            cells = [dataset.images[index], int(votes.sum()), *map(_digits, [*numbers, p_high])]
+            cells += ["high" if mean[row] > facts.threshold else "low", *map(int, dataset.sizes[index])]
+            cells += map(_digits, dataset.styles[index])
+            cells += map(_digits, [] if predictions.style is None else predictions.style[row])
+            writer.writerow(cells)
+    temporary.replace(path)
+
+
+def _digits(value: float) -> str:
+    return "" if np.isnan(value) else f"{value:.9g}"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Written beside and renamed, so that a killed run leaves no half of a file."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+    temporary.replace(path)

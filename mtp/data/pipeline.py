@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from mtp.data import buckets, images
 from mtp.data.buckets import Shape
 from mtp.data.plan import FILLER, BatchPlan, TrainPlan, stream
-from mtp.data.schema import Dataset
+from mtp.data.schema import DataError, Dataset
 
 Batch = dict[str, np.ndarray]
 
@@ -92,6 +92,12 @@ def read(dataset: Dataset, index: int, config: ConfigDict) -> np.ndarray:
     """Decoded pixels (H, W, 3); a side under 32 is enlarged where the data set let such a picture in."""
     picture = images.decode(dataset.read(index), dataset.images[index], config.max_decode_pixels)
     height, width = picture.shape[:2]
+    if (height, width) != tuple(dataset.sizes[index]):
+        listed = "x".join(str(side) for side in dataset.sizes[index])
+        raise DataError(
+            f"{dataset.images[index]}: {height}x{width} pixels, listed with {listed} when the run began: the file "
+            "changed; start again with the data as it is"
+        )
     scale = max(1.0, buckets.MIN_SIDE / min(height, width))
     return images.resize(picture, round(height * scale), round(width * scale))
 
@@ -108,7 +114,8 @@ def evaluation_batches(
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """Every picture of `indices` once, at its size of `sizes` (N, 2): (indices with -1 for fillers, batch).
 
-    One batch size for each canvas: as many as `batch_pixels` allows, a multiple of `devices`.
+    One batch size for each canvas, a multiple of `devices`: its pictures spread evenly over as few batches as
+    `batch_pixels` (canvas pixels a batch) allows.
     """
     where = buckets.assign(sizes, canvases)
     jobs: list[tuple[Shape, np.ndarray]] = []
@@ -116,8 +123,7 @@ def evaluation_batches(
         rows = np.flatnonzero(where == number)
         if not len(rows):
             continue
-        slots = min(max(1, batch_pixels // (height * width)), len(rows))
-        slots = -(-slots // devices) * devices
+        slots = _slots(len(rows), batch_pixels // (height * width), devices)
         rows = np.concatenate([rows, np.full(-len(rows) % slots, FILLER)])
         jobs += [((height, width), part) for part in rows.reshape(-1, slots)]
 
@@ -131,3 +137,10 @@ def evaluation_batches(
         return numbers, {"images": canvas, "sizes": valid}
 
     return Ahead(load, 0, len(jobs), reading.threads, reading.ahead)
+
+
+def _slots(pictures: int, budget: int, devices: int) -> int:
+    """Pictures a batch: at most `budget` where that holds one a device, with as few fillers as that leaves."""
+    limit = max(budget // devices, 1) * devices
+    batches = -(-pictures // limit)
+    return -(-pictures // (batches * devices)) * devices

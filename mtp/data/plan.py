@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from mtp.data import buckets
 from mtp.data.buckets import Shape
+from mtp.data.schema import DataError
 
 FILLER = -1  # index of an empty slot
 
@@ -52,17 +53,20 @@ class TrainPlan:
     def from_config(cls, config: ConfigDict, rows: np.ndarray, sizes: np.ndarray) -> "TrainPlan":
         """The plan for the pictures `rows` of a data set with these sizes (N, 2).
 
-        Errors: ValueError on options that exclude one another.
+        Errors: DataError without pictures; ValueError on options that exclude one another.
         """
         c = config.input
+        if len(rows) == 0:
+            raise DataError("training needs at least one picture, the split has none: check the splits")
         common = {"batch_size": c.batch_size, "seed": config.seed, "quarter_turns": c.quarter_turns}
         if c.order == "native":
             if c.quarter_turns:
                 raise ValueError(
                     "input.quarter_turns needs warped buckets; it cannot go with input.order=native"
                 )
-            canvases = buckets.choose_canvases(sizes[rows], c.canvases)
-            where = buckets.assign(sizes[rows], canvases)
+            own = buckets.enlarged(sizes[rows])
+            canvases = buckets.choose_canvases(own, c.canvases)
+            where = buckets.assign(own, canvases)
             members = tuple(rows[where == i] for i in range(len(canvases)))
             return cls(members, (None,) * len(canvases), tuple(canvases), **common)
         shapes: tuple[Shape, ...] = tuple((int(h), int(w)) for h, w in c.sizes)
@@ -89,7 +93,7 @@ class TrainPlan:
         """Canvas shapes that occur: one program each."""
         used = {s for s, m in zip(self.canvases, self.members, strict=True) if len(m)}
         if self.quarter_turns:
-            used |= {s[::-1] for s in used}
+            used |= {(width, height) for height, width in used}
         return sorted(used)
 
     def batch(self, step: int) -> BatchPlan:
@@ -99,7 +103,8 @@ class TrainPlan:
         turns = int(stream(self.seed, "turn", step).integers(4)) if self.quarter_turns else 0
         size, shape = self.sizes[bucket], self.canvases[bucket]
         if turns % 2:
-            size, shape = (size[::-1] if size else None), shape[::-1]
+            # only warped buckets are turned
+            size, shape = size and (size[1], size[0]), (shape[1], shape[0])
         return BatchPlan(step, indices, size, shape, turns)
 
     def _epoch(self, epoch: int) -> Sequence[tuple[int, np.ndarray]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -16,7 +17,7 @@ from mtp.data.pipeline import TrainBatches
 from mtp.data.plan import TrainPlan
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
-from mtp.mesh import data_mesh, replicated
+from mtp.mesh import compiler_options, data_mesh, replicated
 from mtp.models import mtp_nasnet, pretrained
 from mtp.ops.ratings import histograms, mean_and_std
 from mtp.step import Objective, TrainState, TrainStep, eval_step, initial_state
@@ -24,13 +25,26 @@ from mtp.step import Objective, TrainState, TrainStep, eval_step, initial_state
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything that follows from configuration and data, before any state."""
+    """What evaluation needs: a model, the data, and where arrays lie."""
 
     config: ConfigDict
     dataset: Dataset
     facts: Facts
     mesh: Mesh
     model: mtp_nasnet.MTPNasNet
+    optimiser: optax.GradientTransformation
+
+    @functools.cached_property
+    def predict(self) -> evaluate.Predict:
+        """The jitted forward pass; jax compiles it once a canvas shape."""
+        step = functools.partial(eval_step, self.model, self.facts.style_kind)
+        return jax.jit(step, compiler_options=compiler_options())
+
+
+@dataclasses.dataclass(frozen=True)
+class Training(Experiment):
+    """What training needs besides."""
+
     plan: TrainPlan
     batches: TrainBatches
     train_step: TrainStep
@@ -38,12 +52,7 @@ class Experiment:
     @property
     def steps(self) -> int:
         """Steps of the whole run."""
-        return math.ceil(self.config.train.epochs * self.plan.steps_per_epoch)
-
-    @functools.cached_property
-    def predict(self) -> evaluate.Predict:
-        """The jitted forward pass; jax compiles it once a canvas shape."""
-        return jax.jit(functools.partial(eval_step, self.model, self.facts.style_kind))
+        return _steps(self.config, self.plan)
 
 
 def learn_facts(dataset: Dataset, config: ConfigDict) -> Facts:
@@ -87,39 +96,55 @@ def training_labels(dataset: Dataset, facts: Facts, config: ConfigDict) -> dict[
     return labels
 
 
-def prepare(config: ConfigDict, dataset: Dataset, facts: Facts) -> Experiment:
-    """Model, plan, batches and step of a run."""
+def prepare(config: ConfigDict) -> Training:
+    """Data, model, plan, batches and step of a run."""
+    dataset = load(config.data, config.seed)
+    facts = learn_facts(dataset, config)
     rows = dataset.indices("train")
-    labels = training_labels(dataset, facts, config)
-    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names))
     plan = TrainPlan.from_config(config, rows, dataset.sizes)
-    batch = config.input.batch_size
-    labelled = {task: np.count_nonzero(labels[f"{task}_weight"][rows]) / len(rows) for task in model.outputs}
-    shares = {task: labelled[task] if task == "style" else 1.0 for task in model.outputs}
-    objective = Objective(config.loss, {t: batch * share for t, share in shares.items()}, facts.style_kind)
-    shape = jax.eval_shape(functools.partial(fresh_variables, model, config.seed))
-    optimiser = optim.build(
-        config.optim,
-        math.ceil(config.train.epochs * plan.steps_per_epoch),
-        plan.steps_per_epoch,
-        {**shape["params"], "log_sigma": dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))},
-        learn_sigma=config.loss.learn_sigma,
-    )
-    return Experiment(
-        config=config,
-        dataset=dataset,
-        facts=facts,
-        mesh=data_mesh(config.run.devices),
-        model=model,
+    labels = training_labels(dataset, facts, config)
+    base = prepare_evaluation(config, dataset, facts, _steps(config, plan), plan.steps_per_epoch)
+    shares = {task: _labelled_share(task, labels, rows) for task in base.model.outputs}
+    denominators = {task: config.input.batch_size * share for task, share in shares.items()}
+    objective = Objective(config.loss, denominators, facts.style_kind)
+    return Training(
+        **{field.name: getattr(base, field.name) for field in dataclasses.fields(base)},
         plan=plan,
         batches=TrainBatches(dataset, plan, labels, config),
-        train_step=TrainStep(model, objective, optimiser, config, bool(config.model.weights)),
+        train_step=TrainStep(base.model, objective, base.optimiser, config, bool(config.model.weights)),
     )
+
+
+def prepare_evaluation(
+    config: ConfigDict, dataset: Dataset, facts: Facts, steps: int = 1, steps_per_epoch: int = 1
+) -> Experiment:
+    """A model for these facts; the steps shape the learning rates only."""
+    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names))
+    shape = jax.eval_shape(functools.partial(fresh_variables, model, config.seed))
+    sigmas = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
+    optimiser = optim.build(
+        config.optim,
+        steps,
+        steps_per_epoch,
+        {**shape["params"], "log_sigma": sigmas},
+        learn_sigma=config.loss.learn_sigma,
+    )
+    return Experiment(config, dataset, facts, data_mesh(config.run.devices), model, optimiser)
+
+
+def _steps(config: ConfigDict, plan: TrainPlan) -> int:
+    return math.ceil(config.train.epochs * plan.steps_per_epoch)
+
+
+def _labelled_share(task: str, labels: dict[str, np.ndarray], rows: np.ndarray) -> float:
+    """Share of the training pictures with a label; reliability may weigh one at zero, yet it counts."""
+    return float(np.mean(labels["style_weight"][rows] > 0)) if task == "style" else 1.0
 
 
 def fresh_variables(model: mtp_nasnet.MTPNasNet, seed: int) -> dict[str, Any]:
     """Initial parameters and batch statistics; no array depends on a picture's size."""
-    key = jax.random.fold_in(jax.random.key(seed), 0)
+    # "rbg" compiles in seconds where the default generator takes half a minute for some hundred arrays
+    key = jax.random.key(seed, impl="rbg")
     images = np.zeros((1, 63, 63, 3), np.uint8)
     return model.init(key, images, np.full((1, 2), 63, np.int32))
 
@@ -134,7 +159,7 @@ def new_state(experiment: Experiment) -> TrainState:
     state = initial_state(
         variables,
         {task: sigmas[task] for task in experiment.model.outputs},
-        experiment.train_step.optimiser,
+        experiment.optimiser,
         ema=c.optim.ema_decay > 0,
     )
     return jax.device_put(state, replicated(experiment.mesh))
@@ -151,16 +176,6 @@ def _seeded_state(experiment: Experiment) -> TrainState:
     return initial_state(
         fresh_variables(experiment.model, 0),
         dict.fromkeys(experiment.model.outputs, 0.0),
-        experiment.train_step.optimiser,
+        experiment.optimiser,
         ema=experiment.config.optim.ema_decay > 0,
     )
-
-
-def load_experiment(config: ConfigDict) -> Experiment:
-    """Data, facts and model of a configuration."""
-    dataset = load(config.data, config.seed)
-    return prepare(config, dataset, learn_facts(dataset, config))
-
-
-def for_evaluation(config: ConfigDict, dataset: Dataset, facts: Facts) -> Experiment:
-    raise NotImplementedError

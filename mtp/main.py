@@ -23,7 +23,7 @@ from mtp.config import get_config
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
-from mtp.experiment import Experiment
+from mtp.experiment import Experiment, Training
 from mtp.models import pretrained
 from mtp.report import tables
 
@@ -104,7 +104,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     ):
         print(tables.terminal(finished))
         return
-    built = experiment.load_experiment(config)
+    built = experiment.prepare(config)
     announce(built)
     pictures = training_pictures(built.dataset)
     np.save(workdir / "training_pictures.npy", pictures)
@@ -182,7 +182,7 @@ def evaluate_again(config: ConfigDict, workdir: Path, overrides: Mapping[str, An
             "evaluate it on data with the same scale"
         )
     refuse_overlap(dataset, config, workdir)
-    built = experiment.for_evaluation(config, dataset, facts)
+    built = experiment.prepare_evaluation(config, dataset, facts)
     other = any(name.startswith("data.") for name in overrides)
     folder = workdir / "evaluations" / f"{dataset.name}-{config.eval.split}" if other else workdir
     folder.mkdir(parents=True, exist_ok=True)
@@ -211,7 +211,7 @@ def picture_hashes(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
     return np.unique(np.frombuffer(b"".join(digests), np.uint64))
 
 
-def announce(built: Experiment) -> None:
+def announce(built: Training) -> None:
     """What is about to run, in three lines."""
     d, c = built.dataset, built.config
     counts = ", ".join(f"{len(d.indices(s))} {s}" for s in ("train", "validation", "test"))

@@ -45,3 +45,9 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
             "Make input.batch_size a multiple of the devices, or lower run.devices."
         )
     return jax.device_put(dict(batch), batch_sharding(mesh))
+
+
+def compiler_options() -> dict[str, str]:
+    """XLA's options for our programs: on CPU the preset that compiles faster, whose programs also run faster."""
+    on_cpu = jax.default_backend() == "cpu"
+    return {"xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"} if on_cpu else {}

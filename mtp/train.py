@@ -14,9 +14,9 @@ from ml_collections import ConfigDict
 
 from mtp import evaluate
 from mtp.checkpoint import Checkpoints
-from mtp.experiment import Experiment, abstract_state, new_state
+from mtp.experiment import Training, abstract_state, new_state
 from mtp.log import Progress, Writer
-from mtp.mesh import batch_sharding, put_batch, replicated
+from mtp.mesh import batch_sharding, compiler_options, put_batch, replicated
 from mtp.step import TrainState
 
 
@@ -30,19 +30,19 @@ class Programs:
     A batch of any other shape is an error of the compiled program: nothing is ever compiled in the loop.
     """
 
-    def __init__(self, experiment: Experiment, shapes: list[tuple[int, int]]):
+    def __init__(self, experiment: Training, shapes: list[tuple[int, int]]):
         workers = len(shapes) if experiment.config.train.compile_in_parallel else 1
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="compile")
         self._programs = {s: self._pool.submit(self._compile, experiment, s) for s in shapes}
 
     @staticmethod
-    def _compile(experiment: Experiment, shape: tuple[int, int]) -> Any:
+    def _compile(experiment: Training, shape: tuple[int, int]) -> Any:
         place = batch_sharding(experiment.mesh)
         batch = experiment.batches.abstract_batch(shape)
         batch = {k: jax.ShapeDtypeStruct(s, t, sharding=place) for k, (s, t) in batch.items()}
         whole = replicated(experiment.mesh)
         step = jax.jit(experiment.train_step, donate_argnums=0, out_shardings=(whole, whole))
-        return step.lower(abstract_state(experiment), batch).compile()
+        return step.lower(abstract_state(experiment), batch).compile(compiler_options())
 
     def __call__(self, state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Mapping]:
         height, width = batch["images"].shape[1:3]
@@ -65,7 +65,7 @@ class StopSignal:
         self.received = True
 
 
-def restore_or_init(experiment: Experiment, checkpoints: Checkpoints, writer: Writer) -> TrainState:
+def restore_or_init(experiment: Training, checkpoints: Checkpoints, writer: Writer) -> TrainState:
     """The latest checkpoint's state, with the log cut back to it; else a new one."""
     if checkpoints.latest_step() is None:
         writer.truncate(0)
@@ -75,7 +75,7 @@ def restore_or_init(experiment: Experiment, checkpoints: Checkpoints, writer: Wr
     return state
 
 
-def validate(experiment: Experiment, state: TrainState) -> dict[str, float]:
+def validate(experiment: Training, state: TrainState) -> dict[str, float]:
     """Unweighted metrics of the validation split under eval.size, without intervals."""
     rows = experiment.dataset.indices("validation")
     if not len(rows):
@@ -93,7 +93,7 @@ def validate(experiment: Experiment, state: TrainState) -> dict[str, float]:
 
 
 def train_until(
-    experiment: Experiment,
+    experiment: Training,
     programs: Programs,
     state: TrainState,
     stop: int,
@@ -140,7 +140,7 @@ class Report:
             )
 
 
-def stops(experiment: Experiment, start: int) -> Iterator[tuple[int, bool]]:
+def stops(experiment: Training, start: int) -> Iterator[tuple[int, bool]]:
     """(step, whether to evaluate there), ascending, after `start`: where the loop pauses to save."""
     c, total = experiment.config.train, experiment.steps
     every = max(1, round(c.eval_every_epochs * experiment.plan.steps_per_epoch))
@@ -150,7 +150,7 @@ def stops(experiment: Experiment, start: int) -> Iterator[tuple[int, bool]]:
             yield step, evaluates
 
 
-def fit(experiment: Experiment, workdir: Path, meta: Mapping[str, Any]) -> int | None:
+def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | None:
     """Train to the end; the best step, or None where a signal ended the run early (its state is saved)."""
     checkpoints = Checkpoints(workdir / "checkpoints")
     writer = Writer(workdir, experiment.config.log.tensorboard)

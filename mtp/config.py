@@ -1,6 +1,11 @@
 """Every option once: its default, its unit and where it comes from. Files in configs/ only change values."""
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
+
+# generated pictures, downloaded weights, compiled programs
+CACHE = Path.home() / ".cache" / "mtp"
 
 
 def get_config() -> ConfigDict:

@@ -19,12 +19,13 @@ from ml_collections import ConfigDict, config_flags
 
 from mtp import evaluate, experiment, results, train
 from mtp.checkpoint import CheckpointError, Checkpoints
-from mtp.config import get_config
+from mtp.config import CACHE, get_config
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
 from mtp.experiment import Experiment, Training
 from mtp.models import pretrained
+from mtp.models.pretrained import WeightsError
 from mtp.report import tables
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -43,7 +44,6 @@ ALLOW_OVERLAP = flags.DEFINE_bool(
 # what may differ between a workdir's runs: it does not change what is learnt
 FREE = ("log.", "eval.", "run.", "input.threads", "input.ahead", "train.compile_in_parallel")
 EVALUATION = ("data.", "eval.", "log.", "run.", "input.threads", "input.ahead")
-CACHE = Path.home() / ".cache" / "mtp"
 
 
 class UsageError(ValueError):
@@ -83,7 +83,7 @@ def main(_: Sequence[str]) -> None:
             config = stored_config(workdir, overrides)
             configure(config)
             evaluate_again(config, workdir, overrides)
-    except (UsageError, DataError, CheckpointError, train.TrainingError) as error:
+    except (UsageError, DataError, CheckpointError, WeightsError, train.TrainingError) as error:
         sys.exit(f"error: {error}")
 
 

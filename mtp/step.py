@@ -207,7 +207,8 @@ def initial_state(
         params=params,
         batch_stats=batch_stats,
         opt_state=optimiser.init(params),
-        average={"params": params, "batch_stats": batch_stats} if ema else None,
+        # copies: the state is donated, and no buffer can be given away twice
+        average=jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if ema else None,
     )
 
 

@@ -18,9 +18,9 @@ BUCKETS = ((96, 144), (144, 96), (96, 96))  # HxW pixels that pictures lie aroun
 class Scene:
     """What a picture shows. Factors lie in -1 (bad) .. 1 (good).
 
-    place: the subject on a third (good) or dead centre or cut by the frame (bad); sharp: the subject's focus;
-    vivid: its colour against the background's; calm: no clutter along the frame; fit: a tall subject in a tall
-    frame, a wide one in a wide frame.
+    place: the subject on a third (good) or dead centre or cut by the frame (bad); sharp: focus; vivid: strong
+    colours, the subject's far from the background's; calm: no clutter along the frame; fit: a tall subject in
+    a tall frame, a wide one in a wide frame.
     """
 
     height: int
@@ -62,12 +62,10 @@ def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     turn = rng.choice([-1, 1]) * (0.08 + 0.21 * (scene.vivid + 1))
     if scene.style == "Complementary_Colors":
         turn = 0.5
-    colour = np.array(
-        colorsys.hsv_to_rgb((hue + turn) % 1, 0.25 + 0.35 * (scene.vivid + 1), rng.uniform(0.55, 0.95))
-    )
+    colour = colorsys.hsv_to_rgb((hue + turn) % 1, 0.15 + 0.42 * (scene.vivid + 1), rng.uniform(0.55, 0.95))
     subject = np.clip(colour * shade[..., None] + _noise(scene, 2, rng)[..., None] * 0.3, 0, 1)
-    radius = 0.2 + 1.6 * (1 - scene.sharp)
-    subject, alpha = _blurred(subject, radius), _blurred(alpha, radius)
+    radius = 0.2 + 1.5 * (1 - scene.sharp)
+    subject, background, alpha = (_blurred(layer, radius) for layer in (subject, background, alpha))
     picture = background * (1 - alpha[..., None]) + subject * alpha[..., None]
     picture = _styled(picture, background, alpha, centre, scene, rng)
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
@@ -95,16 +93,17 @@ def _background(scene: Scene, hue: float, rng: np.random.Generator) -> np.ndarra
     """Sky over ground with texture, and clutter along the frame."""
     y, x = _grid(scene)
     horizon = rng.uniform(0.45, 0.75) + rng.uniform(-0.08, 0.08) * (x - 0.5)
-    saturation, top, bottom = rng.uniform(0.15, 0.45), rng.uniform(0.35, 0.9), rng.uniform(0.2, 0.8)
+    saturation = 0.05 + 0.3 * (scene.vivid + 1) + rng.uniform(0, 0.1)
+    top, bottom = rng.uniform(0.35, 0.9), rng.uniform(0.2, 0.8)
+    grain = rng.uniform(0.1, 0.7)  # of the ground: sharpness is not how much detail there is
     sky = np.array(colorsys.hsv_to_rgb(hue, saturation, 1.0)) * (top + 0.25 * (y - 0.3))[..., None]
     ground = np.array(colorsys.hsv_to_rgb((hue + rng.uniform(-0.07, 0.07)) % 1, saturation, 1.0))
-    ground = ground * (bottom + 0.35 * _noise(scene, int(rng.integers(2, 7)), rng))[..., None]
+    ground = ground * (bottom + grain * _noise(scene, int(rng.integers(2, 7)), rng))[..., None]
     picture = np.where((y < horizon)[..., None], sky + 0.2 * _noise(scene, 16, rng)[..., None], ground)
-    picture = _blurred(picture, rng.uniform(0, 2.0))
-    clutter = int(round(3.5 * (1 - scene.calm)))
+    clutter = round(3.5 * (1 - scene.calm))
     for _ in range(clutter):
-        side, along, size = rng.integers(4), rng.random(), rng.uniform(0.04, 0.08)
-        cy, cx = ((0.03, along), (0.97, along), (along, 0.03), (along, 0.97))[side]
+        side, along, size = rng.integers(4), rng.random(), rng.uniform(0.06, 0.1)
+        cy, cx = ((0.04, along), (0.96, along), (along, 0.04), (along, 0.96))[side]
         spot = np.maximum(abs(y - cy) * scene.height, abs(x - cx) * scene.width) < size * min(
             scene.height, scene.width
         )
@@ -117,14 +116,14 @@ def _subject(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     y, x = _grid(scene)
     third = np.array([rng.choice([1 / 3, 2 / 3]), rng.choice([1 / 3, 2 / 3])])
     # badly placed: dead centre, or cut off by the frame
-    bad = np.array([0.5, 0.5]) if rng.random() < 0.6 else np.where(third < 0.5, -0.02, 1.02)
+    bad = np.array([0.5, 0.5]) if rng.random() < 0.25 else np.where(third < 0.5, -0.02, 1.02)
     cy, cx = third + (bad - third) * (1 - scene.place) / 2
     is_wide = (
         scene.width > scene.height if rng.random() < (1 + scene.fit) / 2 else scene.width <= scene.height
     )
-    reach = rng.uniform(0.15, 0.2) * np.sqrt(scene.height * scene.width)
+    reach = rng.uniform(0.18, 0.23) * np.sqrt(scene.height * scene.width)
     if scene.style == "Macro":
-        reach *= 1.7
+        reach *= 1.5
     ratio = 1.5 if is_wide else 1 / 1.5
     dy, dx = (y - cy) * scene.height / reach * np.sqrt(ratio), (x - cx) * scene.width / reach / np.sqrt(ratio)
     kind = rng.integers(3)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from mtp.config import CACHE
 from mtp.data import demo, votes
 from mtp.data.schema import Dataset
 
@@ -16,7 +17,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     match config.name:
         case "demo":
             folder = demo.prepare(
-                Path(config.dir) if config.dir else Path.home() / ".cache" / "mtp",
+                Path(config.dir) if config.dir else CACHE,
                 pictures=config.demo_pictures,
                 seed=config.demo_seed,
                 integrity=config.demo_integrity,

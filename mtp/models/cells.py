@@ -12,6 +12,8 @@ from mtp.ops.canvas import Sizes, halved_sizes
 from mtp.ops.pooling import average_pool, factorised_paths, strided_average_pool, strided_max_pool
 
 Map = Float[Array, "B H W C"]
+Skip = Float[Array, "B H2 W2 C2"]  # of the cell before: one level larger or not, other channels
+Output = Float[Array, "B h w F"]
 
 
 class Separable(NamedTuple):
@@ -77,9 +79,8 @@ REDUCTION = CellTable(
 class Cell(nn.Module):
     """One cell: maps of x and of the skip input p to the concatenation of the table's outputs.
 
-    adjust: what p needs first: "none", "project" (to the cell's channels, where it has others), or "reduce"
-        (p is one level larger: the factorised reduction). Chosen by the cell's place in the network, never by
-        the size of a map.
+    adjust: what p needs first: "none", "project" (to the cell's channels), or "reduce" (p is one level larger:
+        the factorised reduction). Chosen by the cell's place in the network, never by the size of a map.
     """
 
     table: CellTable
@@ -90,8 +91,8 @@ class Cell(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Map, p: Map, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None
-    ) -> Map:
+        self, x: Map, p: Skip, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None
+    ) -> Output:
         kind = self.table.kind
         h = Pointwise(self.features, self.dtype, name=self._name(f"{kind}_conv_1"))(jax.nn.relu(x))
         maps = {
@@ -110,8 +111,8 @@ class Cell(nn.Module):
     def _name(self, layer: str) -> str:
         return f"{layer}_{self.block}"
 
-    def _adjusted(self, p: Map, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None) -> Map:
-        if self.adjust == "none" or (self.adjust == "project" and p.shape[-1] == self.features):
+    def _adjusted(self, p: Skip, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None) -> Output:
+        if self.adjust == "none":
             return p
         p = jax.nn.relu(p)
         if self.adjust == "reduce":
@@ -128,10 +129,10 @@ class Cell(nn.Module):
     def _apply(
         self,
         operation: Operation,
-        maps: dict[str, Map],
+        maps: dict[str, Array],
         level: dict[str, Sizes],
         statistics: BatchStatistics | None,
-    ) -> Map:
+    ) -> Output:
         x, sizes = maps[operation.source], level[operation.source]
         match operation:
             case Separable():
@@ -147,7 +148,7 @@ class Cell(nn.Module):
 
     def _separable(
         self, operation: Separable, x: Map, sizes: Sizes, statistics: BatchStatistics | None
-    ) -> Map:
+    ) -> Output:
         for layer, stride in ((1, operation.stride), (2, 1)):
             convolution = SeparableConv(
                 self.features,

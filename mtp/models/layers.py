@@ -11,6 +11,7 @@ from mtp.ops.canvas import Sizes, masked, valid_mask
 from mtp.ops.depthwise import depthwise
 
 Map = Float[Array, "B H W C"]
+Mixed = Float[Array, "B h w F"]  # other channels, and half the size where the stride is 2
 
 
 class BatchStatistics(NamedTuple):
@@ -67,7 +68,7 @@ class Pointwise(nn.Module):
     bias: bool = False
 
     @nn.compact
-    def __call__(self, x: Map) -> Map:
+    def __call__(self, x: Map) -> Mixed:
         shape = (1, 1, x.shape[-1], self.features)
         kernel = self.param("kernel", nn.initializers.he_normal(), shape)
         y = x.astype(self.dtype) @ kernel[0, 0].astype(self.dtype)
@@ -90,7 +91,7 @@ class SeparableConv(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Map, sizes: Sizes) -> Map:
+    def __call__(self, x: Map, sizes: Sizes) -> Mixed:
         window, channels = self.window, x.shape[-1]
         first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))
         second = self.param("pointwise_kernel", nn.initializers.he_normal(), (1, 1, channels, self.features))

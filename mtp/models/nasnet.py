@@ -1,18 +1,18 @@
 """NASNet-A (Zoph et al. 2018) on canvases, with the parameter names and values of Keras' NASNet."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mtp.models.cells import NORMAL, REDUCTION, Cell
+from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
 from mtp.models.layers import BatchNorm, BatchStatistics
 from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
 
-Map = Float[Array, "B H W C"]
+Map = Float[Array, "B h w C"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,45 @@ NASNET_A = {
 }
 
 
+class Place(NamedTuple):
+    """A cell in the network: its table, channels, Keras' name of it, and its skip input.
+
+    skip: index of the map that is its skip input, 0 being the stem's and i the i-th cell's; adjust: see Cell.
+    """
+
+    table: CellTable
+    features: int
+    block: str
+    skip: int
+    adjust: str
+
+
+def layout(a: Architecture) -> list[Place]:
+    """The cells in order; each one's input is the map before it."""
+    width = a.features // 24
+    cells: list[Place] = []
+    channels = [a.stem]  # of each map
+
+    def add(table: CellTable, features: int, block: str, skip: int, adjust: str) -> None:
+        needless = adjust == "project" and channels[skip] == features
+        cells.append(Place(table, features, block, skip, "none" if needless else adjust))
+        channels.append(len(table.outputs) * features)
+
+    add(REDUCTION, width // 4, "stem_1", 0, "none")
+    add(REDUCTION, width // 2, "stem_2", 0, "reduce")
+    skip, adjust = 1, "reduce"
+    for stage in range(3):
+        features = width * 2**stage
+        if stage:
+            add(REDUCTION, features, f"reduce_{stage * a.blocks}", skip, adjust)
+            skip, adjust = skip if a.older_skip else len(cells) - 1, "reduce"
+        first = stage * a.blocks + min(stage, 1)  # Keras' numbering
+        for i in range(a.blocks):
+            add(NORMAL, features, str(first + i), skip, adjust)
+            skip, adjust = len(cells) - 1, "project"
+    return cells
+
+
 class NASNet(nn.Module):
     """(B, H, W, 3) in -1..1 and sizes (B, 2) -> the last map (B, h, w, features) after ReLU, and its sizes.
 
@@ -49,33 +88,18 @@ class NASNet(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
     ) -> tuple[Map, Sizes]:
-        a, width = self.architecture, self.architecture.features // 24
         cell = nn.remat(Cell) if self.remat else Cell
-
-        x = nn.Conv(a.stem, (3, 3), 2, "VALID", use_bias=False, dtype=self.dtype, name="stem_conv1")(images)
+        x = nn.Conv(
+            self.architecture.stem, (3, 3), 2, "VALID", use_bias=False, dtype=self.dtype, name="stem_conv1"
+        )(images)
         sizes = stem_sizes(sizes)
-        x = BatchNorm(name="stem_bn1")(x, sizes, statistics)
-        # p is the skip input: the map of the cell before the last one
-        p, p_sizes, adjust = x, sizes, "none"
-        for block, features in (("stem_1", width // 4), ("stem_2", width // 2)):
-            y = cell(REDUCTION, features, block, adjust, self.dtype, name=f"cell_{block}")(
-                x, p, sizes, p_sizes, statistics
+        maps = [(BatchNorm(name="stem_bn1")(x, sizes, statistics), sizes)]
+        for place in layout(self.architecture):
+            (x, sizes), (p, p_sizes) = maps[-1], maps[place.skip]
+            module = cell(
+                place.table, place.features, place.block, place.adjust, self.dtype, name=f"cell_{place.block}"
             )
-            x, p, sizes, p_sizes, adjust = y, x, halved_sizes(sizes), sizes, "reduce"
-
-        for stage in range(3):
-            first = stage * a.blocks + min(stage, 1)  # Keras' numbering
-            if stage:
-                block = f"reduce_{stage * a.blocks}"
-                y = cell(REDUCTION, width * 2**stage, block, adjust, self.dtype, name=f"cell_{block}")(
-                    x, p, sizes, p_sizes, statistics
-                )
-                p, p_sizes = (p, p_sizes) if a.older_skip else (x, sizes)
-                x, sizes, adjust = y, halved_sizes(sizes), "reduce"
-            for i in range(a.blocks):
-                block = str(first + i)
-                y = cell(NORMAL, width * 2**stage, block, adjust, self.dtype, name=f"cell_{block}")(
-                    x, p, sizes, p_sizes, statistics
-                )
-                x, p, p_sizes, adjust = y, x, sizes, "project"
+            x = module(x, p, sizes, p_sizes, statistics)
+            maps.append((x, halved_sizes(sizes) if place.table is REDUCTION else sizes))
+        x, sizes = maps[-1]
         return masked(jax.nn.relu(x), sizes), sizes

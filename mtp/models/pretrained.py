@@ -1,11 +1,228 @@
-"""Published Keras weights of NASNet into our variables, strictly: every array by name and shape, or an error."""
+"""NASNet's published ImageNet weights (Keras files) into our variables, strictly: every array or an error."""
 
-from typing import Any
+import hashlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import h5py
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pooch
+from jaxtyping import Array, Float
+
+from mtp.config import CACHE
+from mtp.models.keras_order import TOP, saved_layers
+from mtp.models.nasnet import NASNET_A
+from mtp.ops.canvas import Sizes
+from mtp.ops.pyramid import global_average
+
+IMAGENET = "imagenet"
+BASE = "https://storage.googleapis.com/tensorflow/keras-applications/nasnet/"
+# (backbone, with the ImageNet classifier): name and md5, as in keras.applications.nasnet
+FILES = {
+    ("mobile", True): ("NASNet-mobile.h5", "020fb642bf7360b370c678b08e0adf61"),
+    ("mobile", False): ("NASNet-mobile-no-top.h5", "1ed92395b5b598bdda52abe5c0dbfd63"),
+    ("large", True): ("NASNet-large.h5", "11577c9a518f0070763c2b964a382f17"),
+    ("large", False): ("NASNet-large-no-top.h5", "d81d89dc07e6e56530c4e77faddd61b5"),
+}
+# Keras' layer classes, and the arrays of each in the order in which Keras saves them
+ARRAYS = {
+    "conv2d": ("kernel",),
+    "separable_conv2d": ("depthwise_kernel", "pointwise_kernel"),
+    "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
+    "dense": ("kernel", "bias"),
+}
 
 
-def load_backbones(variables: Any, weights: str, backbone: str) -> Any:
-    raise NotImplementedError
+class WeightsError(ValueError):
+    """A weights file is missing or does not fit; the message says which array and what to do."""
+
+
+class Weights(NamedTuple):
+    """params and batch_stats of a backbone; top: kernel (C, 1000) and bias (1000,) of the classifier, or None."""
+
+    params: dict[str, Any]
+    batch_stats: dict[str, Any]
+    top: dict[str, Float[Array, "..."]] | None
+
+
+def load_backbones(variables: Mapping[str, Any], weights: str, backbone: str) -> dict[str, Any]:
+    """The variables with every backbone's arrays replaced by the file's; `weights` is model.weights.
+
+    Errors: WeightsError as `read` and `fetch`.
+    """
+    params, batch_stats = dict(variables["params"]), dict(variables["batch_stats"])
+    path = locate(weights, backbone)
+    for name in batch_stats:  # the backbones: only they have batch statistics
+        loaded = read(path, backbone, {"params": params[name], "batch_stats": batch_stats[name]})
+        params[name], batch_stats[name] = loaded.params, loaded.batch_stats
+    return {"params": params, "batch_stats": batch_stats}
+
+
+def locate(weights: str, backbone: str) -> Path:
+    """The file of model.weights: "imagenet" is fetched, all else is a path."""
+    if weights == IMAGENET:
+        return fetch(backbone)
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(
+            f"model.weights must be '', '{IMAGENET}' or a Keras .h5 file; there is no file {weights}"
+        )
+    return path
 
 
 def origin(weights: str, backbone: str) -> dict[str, Any]:
-    return {"weights": weights}
+    """What results.json says of the loaded weights: the file's name and SHA-256."""
+    if not weights:
+        return {"weights": "from scratch"}
+    path = locate(weights, backbone)
+    return {"weights": weights, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def fetch(backbone: str, *, top: bool = False) -> Path:
+    """The published file of this backbone, downloaded once into the user's cache and checked.
+
+    Errors: WeightsError where there is none, or it cannot be had.
+    """
+    if (backbone, top) not in FILES:
+        raise WeightsError(
+            f"ImageNet weights are published for mobile and large, not for {backbone!r}; use model.weights=''"
+        )
+    name, md5 = FILES[backbone, top]
+    folder = CACHE / "weights"
+    try:
+        path = pooch.retrieve(BASE + name, f"md5:{md5}", fname=name, path=folder, progressbar=True)
+    except (OSError, ValueError) as error:  # no network; another hash
+        raise WeightsError(
+            f"could not download {BASE + name}: {error}\nDownload it yourself (md5 {md5}) and put it at "
+            f"{folder / name}, or give any path with --config.model.weights=PATH"
+        ) from error
+    return Path(path)
+
+
+def read(path: Path, backbone: str, variables: Mapping[str, Any]) -> Weights:
+    """A Keras weights file, legacy HDF5 or Keras 3 .weights.h5, with or without the ImageNet classifier.
+
+    Layers are matched by order, arrays by order and shape, as Keras does; names in the file mean nothing.
+    variables: params and batch_stats of a backbone, for their names and shapes.
+    Errors: WeightsError naming the first array that is missing, left over or misshaped.
+    """
+    shapes = _shapes(variables)
+    expected = saved_layers(NASNET_A[backbone], top=True)
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise WeightsError(f"{path} must be an HDF5 file of Keras weights; {error}") from error
+    with file:
+        found = dict(_layers(file, expected, path))
+    if TOP in found:
+        shapes[TOP] = {"kernel": (NASNET_A[backbone].features, 1000), "bias": (1000,)}
+    arrays = {
+        (layer, name): values
+        for layer, leaves in shapes.items()
+        for name, values in _checked(layer, leaves, found.pop(layer, None), path)
+    }
+    top = {name: jnp.asarray(arrays[TOP, name]) for name in ARRAYS["dense"]} if TOP in shapes else None
+    trees = {kind: _filled(variables[kind], arrays) for kind in ("params", "batch_stats")}
+    return Weights(**trees, top=top)
+
+
+def imagenet_probabilities(
+    x: Float[Array, "B H W C"], sizes: Sizes, top: Mapping[str, Array]
+) -> Float[Array, "B 1000"]:
+    """The published classifier on a backbone's last map: global average, dense layer, softmax."""
+    return jax.nn.softmax(global_average(x, sizes) @ top["kernel"] + top["bias"])
+
+
+def _shapes(variables: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Layer name -> array name -> shape."""
+    layers: dict[str, dict[str, tuple[int, ...]]] = {}
+    for kind in ("params", "batch_stats"):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(variables[kind])[0]:
+            layers.setdefault(path[-2].key, {})[path[-1].key] = leaf.shape
+    return layers
+
+
+def _filled(tree: Any, arrays: Mapping[tuple[str, str], np.ndarray]) -> Any:
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jnp.asarray(arrays[path[-2].key, path[-1].key]), tree
+    )
+
+
+def _kind(layer: str) -> str:
+    if layer == TOP:
+        return "dense"
+    if "bn" in layer:
+        return "batch_normalization"
+    return "separable_conv2d" if layer.startswith("separable") else "conv2d"
+
+
+def _layers(file: h5py.File, expected: list[str], path: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """(our layer name, the file's arrays) for every layer of the file that has any."""
+    root = file["model_weights"] if "model_weights" in file else file
+    if "layer_names" in root.attrs or "layer_names0" in root.attrs:
+        groups = [root[name] for name in _names(root, "layer_names")]
+        stored = [[group[name][()] for name in _names(group, "weight_names")] for group in groups]
+        stored = [arrays for arrays in stored if arrays]
+        if len(stored) > len(expected):
+            raise WeightsError(
+                f"{path} must have {len(expected) - 1} layers with weights ({len(expected)} with the classifier), "
+                f"but has {len(stored)}; it is of another network than model.backbone"
+            )
+        yield from zip(expected, stored, strict=False)
+    elif "layers" in root:
+        yield from _keras3_layers(root["layers"], expected, path)
+    else:
+        raise WeightsError(f"{path} must be a weights file of Keras; it has neither layer_names nor layers")
+
+
+def _names(group: h5py.Group, attribute: str) -> list[str]:
+    """A list of names; Keras splits one that is too long for an attribute into NAME0, NAME1, ..."""
+    parts = [attribute] if attribute in group.attrs else []
+    while f"{attribute}{len(parts)}" in group.attrs:
+        parts.append(f"{attribute}{len(parts)}")
+    names = [name for part in parts for name in np.asarray(group.attrs[part]).tolist()]
+    return [name.decode() if isinstance(name, bytes) else name for name in names]
+
+
+def _keras3_layers(
+    layers: h5py.Group, expected: list[str], path: Path
+) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Keras 3 numbers the layers of each class: conv2d, conv2d_1, ...; arrays are vars/0, vars/1, ..."""
+    stored = {}
+    for name, group in layers.items():
+        variables = group["vars"] if "vars" in group else {}
+        if len(variables):
+            stored[name] = [variables[str(i)][()] for i in range(len(variables))]
+    counts = dict.fromkeys(ARRAYS, 0)
+    for layer in expected:
+        kind = _kind(layer)
+        name = f"{kind}_{counts[kind]}" if counts[kind] else kind
+        counts[kind] += 1
+        if name in stored:
+            yield layer, stored.pop(name)
+    if stored:
+        raise WeightsError(
+            f"{path}: layers {sorted(stored)[:5]} are left over; it is of another network than model.backbone"
+        )
+
+
+def _checked(
+    layer: str, leaves: Mapping[str, tuple[int, ...]], stored: list[np.ndarray] | None, path: Path
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(array name, values) of one layer. Errors: WeightsError where they do not match its shapes."""
+    names = ARRAYS[_kind(layer)]
+    stored = stored or []
+    for name, values in zip(names, stored, strict=False):
+        if values.shape != leaves[name]:
+            raise WeightsError(
+                f"{path}: {layer}/{name} must have shape {leaves[name]}, but has {values.shape}; it is of "
+                "another network than model.backbone"
+            )
+        yield name, values.astype(np.float32)
+    if len(stored) < len(names):
+        raise WeightsError(f"{path}: {layer}/{names[len(stored)]} is missing")
+    if len(stored) > len(names):
+        raise WeightsError(f"{path}: {layer} has {len(stored) - len(names)} arrays more than {names}")

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 Map = Float[Array, "B H W C"]
 Kernel = Float[Array, "k k C"]
+Strided = Float[Array, "B h w C"]  # ceil(H / stride), ceil(W / stride)
 
 
 def padding(side: int, window: int, stride: int) -> tuple[int, int]:
@@ -25,17 +26,17 @@ def _pads(x: Map, window: int, stride: int) -> tuple[tuple[int, int], tuple[int,
     return padding(x.shape[1], window, stride), padding(x.shape[2], window, stride)
 
 
-def _padded(x: Map, window: int, stride: int) -> Map:
+def _padded(x: Map, window: int, stride: int) -> Strided:
     rows, columns = _pads(x, window, stride)
     return jnp.pad(x, ((0, 0), rows, columns, (0, 0)))
 
 
-def _strided(x: Map, row: int, column: int, height: int, width: int, stride: int) -> Map:
+def _strided(x: Map, row: int, column: int, height: int, width: int, stride: int) -> Strided:
     rows = slice(row, row + stride * (height - 1) + 1, stride)
     return x[:, rows, column : column + stride * (width - 1) + 1 : stride, :]
 
 
-def _convolve(x: Map, kernel: Kernel, stride: int) -> Map:
+def _convolve(x: Map, kernel: Kernel, stride: int) -> Strided:
     return lax.conv_general_dilated(
         x,
         kernel[:, :, None, :].astype(x.dtype),
@@ -46,11 +47,11 @@ def _convolve(x: Map, kernel: Kernel, stride: int) -> Map:
     )
 
 
-def _convolve_gradients(x: Map, kernel: Kernel, dy: Map, stride: int) -> tuple[Map, Kernel]:
+def _convolve_gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
     return jax.vjp(partial(_convolve, stride=stride), x, kernel)[1](dy)
 
 
-def _shifted_sum(x: Map, kernel: Kernel, stride: int) -> Map:
+def _shifted_sum(x: Map, kernel: Kernel, stride: int) -> Strided:
     k = kernel.shape[0]
     height, width = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
     wide = _padded(x, k, stride).astype(jnp.float32)
@@ -61,7 +62,7 @@ def _shifted_sum(x: Map, kernel: Kernel, stride: int) -> Map:
     return total.astype(x.dtype)
 
 
-def _input_gradient(x: Map, kernel: Kernel, dy: Map, stride: int) -> Map:
+def _input_gradient(x: Map, kernel: Kernel, dy: Strided, stride: int) -> Map:
     """Correlation of dy with the flipped kernel, one output phase (position modulo stride) at a time."""
     k = kernel.shape[0]
     (top, bottom), (left, right) = _pads(x, k, stride)
@@ -85,7 +86,7 @@ def _input_gradient(x: Map, kernel: Kernel, dy: Map, stride: int) -> Map:
     return full[:, top : top + x.shape[1], left : left + x.shape[2], :].astype(x.dtype)
 
 
-def _kernel_gradient(x: Map, kernel: Kernel, dy: Map, stride: int) -> Kernel:
+def _kernel_gradient(x: Map, kernel: Kernel, dy: Strided, stride: int) -> Kernel:
     """Scan over output rows: each needs only the k input rows under it, which stay in cache."""
     k = kernel.shape[0]
     wide, width = _padded(x, k, stride), dy.shape[2]
@@ -100,12 +101,12 @@ def _kernel_gradient(x: Map, kernel: Kernel, dy: Map, stride: int) -> Kernel:
     return lax.scan(add_row, zero, jnp.arange(dy.shape[1]))[0].astype(kernel.dtype)
 
 
-def _shifted_gradients(x: Map, kernel: Kernel, dy: Map, stride: int) -> tuple[Map, Kernel]:
+def _shifted_gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
     return _input_gradient(x, kernel, dy, stride), _kernel_gradient(x, kernel, dy, stride)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def depthwise(x: Map, kernel: Kernel, stride: int) -> Map:
+def depthwise(x: Map, kernel: Kernel, stride: int) -> Strided:
     """One k x k filter a channel: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), C), stride 1 or 2.
 
     x must be zero outside its pictures (`canvas.masked`); sums are in float32.
@@ -115,11 +116,11 @@ def depthwise(x: Map, kernel: Kernel, stride: int) -> Map:
     )
 
 
-def _forward(x: Map, kernel: Kernel, stride: int) -> tuple[Map, tuple[Map, Kernel]]:
+def _forward(x: Map, kernel: Kernel, stride: int) -> tuple[Strided, tuple[Map, Kernel]]:
     return depthwise(x, kernel, stride), (x, kernel)
 
 
-def _backward(stride: int, saved: tuple[Map, Kernel], dy: Map) -> tuple[Map, Kernel]:
+def _backward(stride: int, saved: tuple[Map, Kernel], dy: Strided) -> tuple[Map, Kernel]:
     return lax.platform_dependent(
         *saved,
         dy,

@@ -7,13 +7,14 @@ from mtp.ops.canvas import Sizes, masked
 from mtp.ops.depthwise import padding
 
 Map = Float[Array, "B H W C"]
+Halved = Float[Array, "B h w C"]  # ceil(H / 2), ceil(W / 2); along one axis inside a separable pool
 
 
-def _neighbours(x: Map, axis: int, stride: int, outside: float) -> list[Map]:
-    """The three terms of a window of 3 along an axis, with Keras' padding."""
+def _neighbours(x: Array, axis: int, stride: int) -> list[Array]:
+    """The three terms of a window of 3 along an axis, with Keras' padding of zeros."""
     pads = [(0, 0)] * x.ndim
     pads[axis] = padding(x.shape[axis], 3, stride)
-    wide = jnp.pad(x, pads, constant_values=outside)
+    wide = jnp.pad(x, pads)
     length = -(-x.shape[axis] // stride)
     window = [slice(None)] * x.ndim
     terms = []
@@ -23,13 +24,13 @@ def _neighbours(x: Map, axis: int, stride: int, outside: float) -> list[Map]:
     return terms
 
 
-def _sum3(x: Map, axis: int, stride: int) -> Map:
-    first, second, third = _neighbours(x, axis, stride, 0)
+def _sum3(x: Array, axis: int, stride: int) -> Array:
+    first, second, third = _neighbours(x, axis, stride)
     return first + second + third
 
 
-def _max3(x: Map, axis: int, stride: int) -> Map:
-    first, second, third = _neighbours(x, axis, stride, 0)
+def _max3(x: Array, axis: int, stride: int) -> Array:
+    first, second, third = _neighbours(x, axis, stride)
     return jnp.maximum(jnp.maximum(first, second), third)
 
 
@@ -47,17 +48,17 @@ def average_pool(x: Map, sizes: Sizes) -> Map:
     return total / (rows[:, :, None] * columns[:, None, :])[..., None].astype(x.dtype)
 
 
-def strided_average_pool(x: Map, sizes: Sizes) -> Map:
+def strided_average_pool(x: Map, sizes: Sizes) -> Halved:
     """3x3, stride 2; the zero border counts, as in the original's padded reduction cells."""
     return _sum3(_sum3(masked(x, sizes), 1, 2), 2, 2) / 9
 
 
-def strided_max_pool(x: Map, sizes: Sizes) -> Map:
+def strided_max_pool(x: Map, sizes: Sizes) -> Halved:
     """3x3, stride 2; the border's zeros take part, as in the original's padded reduction cells."""
     return _max3(_max3(masked(x, sizes), 1, 2), 2, 2)
 
 
-def _every_second(x: Map, axis: int, distance: int) -> Map:
+def _every_second(x: Map, axis: int, distance: int) -> Halved:
     """Positions at distance, distance + 2, ... (distance -1, 0 or 1) from the canvas' end; zero outside."""
     pads = [(0, 0)] * x.ndim
     pads[axis] = (1, 1)
@@ -69,7 +70,7 @@ def _every_second(x: Map, axis: int, distance: int) -> Map:
     return wide[tuple(window)]
 
 
-def factorised_paths(x: Map, sizes: Sizes) -> tuple[Map, Map]:
+def factorised_paths(x: Map, sizes: Sizes) -> tuple[Halved, Halved]:
     """The two half-resolution samplings of NASNet's factorised reduction.
 
     They sample 0, 2, 4, ... and 1, 3, 5, ... from the top-left corner. From the bottom-right corner that is

@@ -1,0 +1,54 @@
+"""What tests share: where compiled programs are kept, real photographs, pictures on canvases."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+import jax
+import numpy as np
+import pytest
+
+from mtp.config import CACHE
+
+jax.config.update("jax_compilation_cache_dir", str(CACHE / "xla-tests"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+Canvas = Callable[..., tuple[np.ndarray, np.ndarray]]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast ones first."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real photographs with votes, which are not part of the repository."""
+    given = os.environ.get("MTP_SHARED_DATA")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no real photographs: neither $MTP_SHARED_DATA nor {folder} is a folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def canvas() -> Canvas:
+    """(pictures, height, width, fill) -> canvases (B, height, width, 3) and sizes (B, 2).
+
+    Written apart from the pipeline's own placement: bottom-right, an even side without its last line.
+    """
+
+    def place(
+        pictures: Sequence[np.ndarray], height: int, width: int, fill: int = 0
+    ) -> tuple[np.ndarray, np.ndarray]:
+        canvases = np.full((len(pictures), height, width, 3), fill, np.uint8)
+        sizes = np.zeros((len(pictures), 2), np.int32)
+        for i, picture in enumerate(pictures):
+            h, w = (side - 1 if side % 2 == 0 else side for side in picture.shape[:2])
+            canvases[i, height - h :, width - w :] = picture[:h, :w]
+            sizes[i] = h, w
+        return canvases, sizes
+
+    return place

@@ -139,11 +139,17 @@ def plcc(a: Values, b: Values, weights: Values) -> float:
     total = weights.sum()
     if not total:
         return np.nan
-    a, b = a - weights @ a / total, b - weights @ b / total
-    spread = (weights @ np.square(a)) * (weights @ np.square(b))
-    # a constant's deviations are rounding errors of its mean
-    tiny = np.finfo(np.float64).eps ** 2 * total**2
-    return float(weights @ (a * b) / np.sqrt(spread)) if spread > tiny else np.nan
+    (a, varies), (b, varies_too) = _centred(a, weights / total), _centred(b, weights / total)
+    if not (varies and varies_too):
+        return np.nan
+    return float(weights @ (a * b) / np.sqrt((weights @ np.square(a)) * (weights @ np.square(b))))
+
+
+def _centred(values: Values, shares: Values) -> tuple[Values, bool]:
+    """Deviations from the mean, and whether they are more than the rounding of a constant."""
+    deviations = values - shares @ values
+    rounding = 8 * np.finfo(np.float64).eps * np.abs(values).max()
+    return deviations, bool(shares @ np.square(deviations) > rounding**2)
 
 
 def average_ranks(values: Values, weights: Values) -> Values:

@@ -71,9 +71,9 @@ def reliability(
         weights = count / (count + np.median(count))
         return weights / weights.mean(), weights / weights.mean()
     mean, std = mean_and_std(histograms(votes))
-    variance = np.square(std)
-    floor = np.finfo(np.float64).tiny
-    distribution = np.clip(np.median(variance) / np.maximum(variance, floor), 0.25, 4.0)
+    variance, middle = np.square(std), np.median(np.square(std))
+    # unanimous pictures have no variance: the ratio is clipped upside down
+    distribution = 1 / np.clip(variance / middle, 0.25, 4.0) if middle > 0 else np.ones(len(votes))
     two_category = 1 - np.exp(-np.square(mean - threshold) / (2 * tau**2))
     if two_category.mean() == 0:
         two_category = np.ones(len(votes))

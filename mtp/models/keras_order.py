@@ -84,7 +84,8 @@ def _operation(operation: Operation, maps: dict[str, _Layer], padded: _Layer, bl
         case Separable(source, _, name, stride):
             padding = ("",) if stride == 2 else ()
             first, second = (
-                (f"separable_conv_{i}_{name}_{block}", f"separable_conv_{i}_bn_{name}_{block}") for i in (1, 2)
+                (f"separable_conv_{i}_{name}_{block}", f"separable_conv_{i}_bn_{name}_{block}")
+                for i in (1, 2)
             )
             return _chain(maps[source], "", *padding, *first, "", *second)
         case Identity(source):

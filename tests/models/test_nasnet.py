@@ -172,9 +172,7 @@ def test_training_mode_equals_keras(mobile):
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def apply(variables, images, sizes):
         statistics = BatchStatistics(0.9997)
-        return module.apply(
-            variables, to_float(images, sizes), sizes, statistics, mutable=["batch_stats"]
-        )
+        return module.apply(variables, to_float(images, sizes), sizes, statistics, mutable=["batch_stats"])
 
     (maps, _), changed = apply(mobile.variables, shown, sizes)
     model = keras_nasnet("mobile", (97, 65), mobile.weights)
@@ -204,9 +202,7 @@ def test_batch_statistics_are_those_of_the_pictures_alone(tiny, canvas):
     for a, b in zip(valid(small, sizes), valid(wide[:2], wide_sizes[:2]), strict=True):
         assert_equal_maps(b, a, 1e-4)
     assert np.isfinite(wide).all()
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), changed, same
-    )
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), changed, same)
 
 
 def test_frozen_statistics_are_used_and_kept(tiny, canvas):
@@ -231,7 +227,9 @@ def test_gradient_of_the_mixed_batch_is_the_sum_of_the_single_ones(tiny, canvas)
     def gradient(params, images, sizes):
         def value(params):
             x, _ = module.apply(
-                {"params": params, "batch_stats": tiny.variables["batch_stats"]}, to_float(images, sizes), sizes
+                {"params": params, "batch_stats": tiny.variables["batch_stats"]},
+                to_float(images, sizes),
+                sizes,
             )
             return jnp.sum(x @ jnp.asarray(direction, jnp.float32))
 

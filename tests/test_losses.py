@@ -88,12 +88,12 @@ def test_weight_zero_gives_exactly_no_value_and_no_slope():
 
 @pytest.mark.parametrize("shape", [(6, 1), (1, 10), (6, 9), (10,)])
 def test_shapes_that_would_broadcast_are_refused(shape):
-    with pytest.raises((ValueError, TypeCheckError), match="shape|Type-check"):
+    with pytest.raises((ValueError, TypeCheckError), match=r"shape|Type-check"):
         losses.emd(jnp.asarray(TRUTH), jnp.ones(shape, jnp.float32))
 
 
 def test_weights_that_would_broadcast_are_refused():
-    with pytest.raises((ValueError, TypeCheckError), match="shape|Type-check"):
+    with pytest.raises((ValueError, TypeCheckError), match=r"shape|Type-check"):
         losses.weighted_sum(jnp.ones((6,)), jnp.ones((6, 1)), 1.0)
 
 

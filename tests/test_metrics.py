@@ -99,7 +99,7 @@ def test_perfect_prediction():
 
 @pytest.mark.parametrize("wrong", [P * 2, -P, P[:, :9], P[:5]])
 def test_rows_off_the_simplex_are_refused(wrong):
-    with pytest.raises((ValueError, TypeCheckError), match="must be|Type-check"):
+    with pytest.raises((ValueError, TypeCheckError), match=r"must be|Type-check"):
         metrics.per_picture(Y, wrong, 1e-7)
 
 

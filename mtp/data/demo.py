@@ -94,8 +94,8 @@ def _make(folder: Path, seed: int, integrity: float, styled: float, number: int)
 
 def _quality_std(integrity: float) -> float:
     """Standard deviation of `Scene.quality`: each factor is uniform on -1..1, variance 1/3."""
-    weights = np.array([1.0, 0.9, 1.0 * integrity, 0.35 * integrity, 0.5 * integrity])
-    return float(np.sqrt(np.square(weights).sum() / 3))
+    weights = demo_scene.quality_weights(integrity).values()
+    return float(np.sqrt(sum(w**2 for w in weights) / 3))
 
 
 def rate(quality: float, rng: np.random.Generator) -> np.ndarray:

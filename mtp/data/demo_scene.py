@@ -34,8 +34,13 @@ class Scene:
 
     def quality(self, integrity: float) -> float:
         """Latent quality; integrity 0 leaves out what depends on framing and aspect."""
-        framing = 1.0 * self.place + 0.35 * self.fit + 0.5 * self.calm
-        return 1.0 * self.sharp + 0.9 * self.vivid + integrity * framing
+        return sum(weight * getattr(self, factor) for factor, weight in quality_weights(integrity).items())
+
+
+def quality_weights(integrity: float) -> dict[str, float]:
+    """How much each factor counts; integrity scales those of framing and aspect."""
+    framing = {"place": 0.9, "fit": 0.3, "calm": 0.5}
+    return {"sharp": 1.1, "vivid": 1.1} | {factor: integrity * weight for factor, weight in framing.items()}
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
@@ -116,7 +121,7 @@ def _subject(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     y, x = _grid(scene)
     third = np.array([rng.choice([1 / 3, 2 / 3]), rng.choice([1 / 3, 2 / 3])])
     # badly placed: dead centre, or cut off by the frame
-    bad = np.array([0.5, 0.5]) if rng.random() < 0.25 else np.where(third < 0.5, -0.02, 1.02)
+    bad = np.array([0.5, 0.5]) if rng.random() < 0.15 else np.where(third < 0.5, -0.05, 1.05)
     cy, cx = third + (bad - third) * (1 - scene.place) / 2
     is_wide = (
         scene.width > scene.height if rng.random() < (1 + scene.fit) / 2 else scene.width <= scene.height

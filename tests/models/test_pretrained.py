@@ -1,0 +1,224 @@
+"""Keras weight files: both formats, with and without the classifier, and files that do not fit."""
+
+import h5py
+import jax
+import jax.numpy as jnp
+import keras
+import numpy as np
+import pytest
+import requests
+from keras.src.applications.nasnet import NASNet as KerasFunction
+from keras.src.legacy.saving import legacy_h5_format
+
+from mtp.mesh import compiler_options
+from mtp.models import pretrained
+from mtp.models.keras_order import saved_layers
+from mtp.models.nasnet import NASNET_A, NASNet
+from mtp.models.pretrained import WeightsError
+from mtp.ops.canvas import to_float
+
+SIZE = (64, 49)
+# Keras' variables predate numpy 2's copy keyword
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def keras_model(name: str, top: bool) -> keras.Model:
+    a = NASNET_A[name]
+    return KerasFunction(
+        input_shape=(*SIZE, 3), penultimate_filters=a.features, num_blocks=a.blocks, stem_block_filters=a.stem,
+        skip_reduction=a.older_skip, include_top=top, weights=None, default_size=224,
+    )  # fmt: skip
+
+
+def save_legacy(model: keras.Model, path) -> None:
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+
+
+@pytest.fixture(scope="module")
+def with_top() -> keras.Model:
+    return keras_model("tiny", top=True)
+
+
+@pytest.fixture(scope="module")
+def template():
+    images = jax.ShapeDtypeStruct((1, 65, 65, 3), jnp.float32)
+    return jax.eval_shape(
+        NASNet(NASNET_A["tiny"]).init, jax.random.key(0), images, jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    )
+
+
+@pytest.fixture
+def legacy(with_top, tmp_path):
+    save_legacy(with_top, tmp_path / "weights.h5")
+    return tmp_path / "weights.h5"
+
+
+def keras_arrays(model) -> dict[tuple[str, str], np.ndarray]:
+    return {(layer.name, v.name): np.asarray(v.value) for layer in model.layers for v in layer.weights}
+
+
+def arrays(weights) -> dict[tuple[str, str], np.ndarray]:
+    found = {}
+    for tree in (weights.params, weights.batch_stats):
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+            found[path[-2].key, path[-1].key] = np.asarray(leaf)
+    top = weights.top or {}
+    return found | {("predictions", name): np.asarray(values) for name, values in top.items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "top"), [("tiny", True), ("tiny", False), ("mobile", True), ("large", True)]
+)
+def test_the_order_of_layers_is_keras(name, top):
+    assert saved_layers(NASNET_A[name], top=top) == [
+        x.name for x in keras_model(name, top).layers if x.weights
+    ]
+
+
+@pytest.mark.parametrize("top", [True, False])
+@pytest.mark.parametrize("legacy_format", [True, False])
+def test_every_array_of_both_formats(top, legacy_format, template, tmp_path):
+    model = keras_model("tiny", top)
+    path = tmp_path / ("w.h5" if legacy_format else "w.weights.h5")
+    save_legacy(model, path) if legacy_format else model.save_weights(path)
+    ours, theirs = arrays(pretrained.read(path, "tiny", template)), keras_arrays(model)
+    assert set(ours) == set(theirs)
+    for key, values in theirs.items():
+        np.testing.assert_array_equal(ours[key], values)
+
+
+def test_names_inside_a_legacy_file_mean_nothing(legacy, with_top, template, tmp_path):
+    renamed = tmp_path / "renamed.h5"
+    with h5py.File(legacy) as old, h5py.File(renamed, "w") as new:
+        names = [f"layer_{i}" for i in range(len(old.attrs["layer_names"]))]
+        for name, before in zip(names, old.attrs["layer_names"], strict=True):
+            old.copy(old[before], new, name)
+        new.attrs["layer_names"] = names
+    for key, values in keras_arrays(with_top).items():
+        np.testing.assert_array_equal(arrays(pretrained.read(renamed, "tiny", template))[key], values)
+
+
+def test_with_the_classifier_the_1000_probabilities_are_keras(legacy, with_top, template):
+    weights = pretrained.read(legacy, "tiny", template)
+    picture = np.random.default_rng(0).integers(0, 256, (1, *SIZE, 3), dtype=np.uint8)
+    module = NASNet(NASNET_A["tiny"])
+
+    def probabilities(images, sizes):
+        variables = {"params": weights.params, "batch_stats": weights.batch_stats}
+        x, map_sizes = module.apply(variables, to_float(images, sizes), sizes)
+        return pretrained.imagenet_probabilities(x, map_sizes, weights.top)
+
+    with jax.default_matmul_precision("highest"):
+        step = jax.jit(probabilities, compiler_options=compiler_options())
+        ours = step(picture[:, :-1], jnp.array([[63, 49]], jnp.int32))
+        theirs = with_top(jnp.asarray(picture, jnp.float32) / 127.5 - 1)
+    assert ours.shape == (1, 1000)
+    np.testing.assert_allclose(ours, np.asarray(theirs), rtol=1e-4, atol=1e-8)
+
+
+def change(path, edit) -> None:
+    with h5py.File(path, "a") as file:
+        edit(file)
+
+
+def drop_array(file):
+    group = file["stem_bn1"]
+    group.attrs["weight_names"] = group.attrs["weight_names"][:-1]
+
+
+def drop_layer(file):
+    file.attrs["layer_names"] = [n for n in file.attrs["layer_names"] if n != "normal_conv_1_0"]
+
+
+def misshape(file):
+    name = file["stem_conv1"].attrs["weight_names"][0]
+    del file["stem_conv1"][name]
+    file["stem_conv1"][name] = np.zeros((3, 3, 3, 17))
+
+
+def add_layer(file):
+    extra = file.create_group("extra")
+    extra["w"] = np.zeros(3)
+    extra.attrs["weight_names"] = ["w"]
+    file.attrs["layer_names"] = [*file.attrs["layer_names"], "extra"]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (drop_array, r"stem_bn1/moving_variance is missing"),
+        (drop_layer, r"must have shape|has .* more than|is missing"),
+        (misshape, r"stem_conv1/kernel must have shape \(3, 3, 3, 16\), but has \(3, 3, 3, 17\)"),
+        (add_layer, r"but has 172"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_an_error_that_names_the_array(edit, message, legacy, template):
+    change(legacy, edit)
+    with pytest.raises(WeightsError, match=message):
+        pretrained.read(legacy, "tiny", template)
+
+
+def test_keras_3_files_that_do_not_fit(with_top, template, tmp_path):
+    path = tmp_path / "w.weights.h5"
+    with_top.save_weights(path)
+    change(path, lambda file: file.__delitem__("layers/separable_conv2d_3/vars/1"))
+    with pytest.raises(WeightsError, match=r"/pointwise_kernel is missing"):
+        pretrained.read(path, "tiny", template)
+    with_top.save_weights(path)
+    change(path, lambda file: file.create_dataset("layers/conv2d_999/vars/0", data=np.zeros(3)))
+    with pytest.raises(WeightsError, match=r"conv2d_999.* left over"):
+        pretrained.read(path, "tiny", template)
+
+
+def test_what_is_not_a_weights_file(template, tmp_path):
+    path = tmp_path / "w.h5"
+    path.write_bytes(b"not HDF5")
+    with pytest.raises(WeightsError, match="must be an HDF5 file"):
+        pretrained.read(path, "tiny", template)
+    path.unlink()
+    with h5py.File(path, "w") as file:
+        file["x"] = 1
+    with pytest.raises(WeightsError, match="neither layer_names nor layers"):
+        pretrained.read(path, "tiny", template)
+
+
+def test_both_trunks_get_the_weights(legacy, template):
+    fresh = {
+        kind: jax.tree.map(
+            lambda x: jnp.zeros(x.shape), {"backbone": template[kind], "backbone_spp": template[kind]}
+        )
+        for kind in ("params", "batch_stats")
+    }
+    fresh["params"]["heads"] = {"w": jnp.ones(3)}
+    loaded = pretrained.load_backbones(fresh, str(legacy), "tiny")
+    for name in ("backbone", "backbone_spp"):
+        assert float(jnp.abs(loaded["params"][name]["stem_conv1"]["kernel"]).max()) > 0
+    np.testing.assert_array_equal(loaded["params"]["heads"]["w"], 1)
+    assert pretrained.origin(str(legacy), "tiny")["file"] == "weights.h5"
+
+
+def test_without_network_the_error_says_what_to_fetch_and_where_to_put_it(monkeypatch):
+    def offline(*_, **__):
+        raise requests.ConnectionError("Name or service not known")
+
+    monkeypatch.setattr(pretrained.pooch, "retrieve", offline)
+    with pytest.raises(
+        WeightsError, match=r"(?s)NASNet-mobile-no-top\.h5.*md5 1ed92395.*put it at .*no-top\.h5"
+    ):
+        pretrained.fetch("mobile")
+
+
+def test_no_published_weights_for_tiny_and_no_such_file():
+    with pytest.raises(WeightsError, match="published for mobile and large"):
+        pretrained.locate("imagenet", "tiny")
+    with pytest.raises(WeightsError, match="there is no file nowhere.h5"):
+        pretrained.locate("nowhere.h5", "mobile")
+
+
+def test_published_files_are_keras():
+    from keras.src.applications import nasnet
+
+    ours = {pretrained.BASE + name for name, _ in pretrained.FILES.values()}
+    theirs = {value for name, value in vars(nasnet).items() if "WEIGHT_PATH" in name}
+    assert ours == theirs

@@ -6,7 +6,6 @@ pictures' mean ratings with SRCC of at least .9.
 """
 
 import time
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -14,7 +13,7 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 from mtp.config import get_config
-from mtp.data import images
+from mtp.data import demo, images
 from mtp.data.load import load
 from mtp.data.schema import Dataset
 from mtp.metrics import emd
@@ -53,14 +52,16 @@ def main() -> None:
     latent = np.array(dataset.metadata["quality"], float)
     print(f"mean histogram {np.round(truth.mean(0), 3)}")
     print(
-        f"image means {mean.mean():.2f} sd {mean.std():.2f}; variances p5 p50 p95 {np.percentile(std**2, [5, 50, 95]).round(2)}"
+        f"image means {mean.mean():.2f} sd {mean.std():.2f}; "
+        f"variances p5 p50 p95 {np.percentile(std**2, [5, 50, 95]).round(2)}"
     )
     print(f"emd_r2 of the mean histogram {floor:.4f}")
     print(f"emd_r2 of ridge at a glance  {score(best, test):.4f} = {score(best, test) / floor:.3f} of it")
     print(f"SRCC of the latent quality   {spearmanr(latent[test], mean[test]).statistic:.3f}")
     areas = dataset.sizes.prod(axis=1)
     print(
-        f"{len(np.unique(dataset.sizes, axis=0))} sizes, areas {areas.min()} to {areas.max()} pixels; code {Path(__file__).name}"
+        f"{len(np.unique(dataset.sizes, axis=0))} sizes, areas {areas.min()} to {areas.max()} pixels; "
+        f"generator {demo.code_hash()[:12]}"
     )
 
 

@@ -1,6 +1,5 @@
 """Training in named steps: restore or initialise, train until, evaluate, save, finish."""
 
-import math
 import signal
 import threading
 import time

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from mtp.data import demo_scene
+from mtp.data import demo_scene, demo_styles
 
 RATINGS = 10
 MEAN_RATING, SPREAD = 5.4, 1.05  # of the pictures' mean ratings; AVA: 5.38, .73
@@ -29,7 +29,7 @@ MEAN_RATING, SPREAD = 5.4, 1.05  # of the pictures' mean ratings; AVA: 5.38, .73
 def code_hash() -> str:
     """SHA-256 of the generator's source: pictures are the same where it is."""
     digest = hashlib.sha256()
-    for source in (Path(__file__), Path(demo_scene.__file__)):
+    for source in (Path(__file__), Path(demo_scene.__file__), Path(demo_styles.__file__)):
         digest.update(source.read_bytes())
     return digest.hexdigest()
 

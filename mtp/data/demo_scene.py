@@ -4,13 +4,11 @@ import colorsys
 import dataclasses
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
-STYLES = (
-    "Complementary_Colors", "Duotones", "HDR", "Image_Grain", "Light_On_White", "Long_Exposure", "Macro",
-    "Motion_Blur", "Negative_Image", "Rule_of_Thirds", "Shallow_DOF", "Silhouettes", "Soft_Focus",
-    "Vanishing_Point",
-)  # fmt: skip
+from mtp.data.demo_styles import SCENE_STYLES, STYLES, Layers, blurred, grid
+
+NAMES = tuple(sorted({*STYLES, *SCENE_STYLES}))
 BUCKETS = ((96, 144), (144, 96), (96, 96))  # HxW pixels that pictures lie around
 
 
@@ -54,7 +52,7 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         max(48, round(height * tall)),
         max(48, round(width * wide)),
         *map(float, factors),
-        STYLES[rng.integers(14)],
+        NAMES[rng.integers(len(NAMES))],
     )
 
 
@@ -70,9 +68,11 @@ def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
     colour = colorsys.hsv_to_rgb((hue + turn) % 1, 0.15 + 0.42 * (scene.vivid + 1), rng.uniform(0.55, 0.95))
     subject = np.clip(colour * shade[..., None] + _noise(scene, 2, rng)[..., None] * 0.3, 0, 1)
     radius = 0.2 + 1.5 * (1 - scene.sharp)
-    subject, background, alpha = (_blurred(layer, radius) for layer in (subject, background, alpha))
+    subject, background, alpha = (blurred(layer, radius) for layer in (subject, background, alpha))
     picture = background * (1 - alpha[..., None]) + subject * alpha[..., None]
-    picture = _styled(picture, background, alpha, centre, scene, rng)
+    apply = STYLES.get(scene.style)
+    if apply:
+        picture = apply(Layers(picture, background, alpha[..., None], centre, rng))
     return (np.clip(picture, 0, 1) * 255).round().astype(np.uint8)
 
 
@@ -83,20 +83,9 @@ def _noise(scene: Scene, cell: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(image)
 
 
-def _blurred(values: np.ndarray, radius: float) -> np.ndarray:
-    image = Image.fromarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float64) / 255
-
-
-def _grid(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    """Vertical and horizontal position of every pixel, 0..1."""
-    rows, columns = np.mgrid[0 : scene.height, 0 : scene.width]
-    return (rows + 0.5) / scene.height, (columns + 0.5) / scene.width
-
-
 def _background(scene: Scene, hue: float, rng: np.random.Generator) -> np.ndarray:
     """Sky over ground with texture, and clutter along the frame."""
-    y, x = _grid(scene)
+    y, x = grid(scene.height, scene.width)
     horizon = rng.uniform(0.45, 0.75) + rng.uniform(-0.08, 0.08) * (x - 0.5)
     saturation = 0.05 + 0.3 * (scene.vivid + 1) + rng.uniform(0, 0.1)
     top, bottom = rng.uniform(0.35, 0.9), rng.uniform(0.2, 0.8)
@@ -118,7 +107,7 @@ def _background(scene: Scene, hue: float, rng: np.random.Generator) -> np.ndarra
 
 def _subject(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """Coverage and shading of the subject, and where it lies."""
-    y, x = _grid(scene)
+    y, x = grid(scene.height, scene.width)
     third = np.array([rng.choice([1 / 3, 2 / 3]), rng.choice([1 / 3, 2 / 3])])
     # badly placed: dead centre, or cut off by the frame
     bad = np.array([0.5, 0.5]) if rng.random() < 0.15 else np.where(third < 0.5, -0.05, 1.05)
@@ -143,51 +132,3 @@ def _subject(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     # stripes give the subject detail that a loss of focus takes away
     shade += 0.22 * np.sign(np.sin((dy + dx * rng.choice([-1, 1])) * rng.uniform(7, 10)))
     return (distance < 1).astype(np.float64), shade, (float(cy), float(cx))
-
-
-def _styled(
-    picture: np.ndarray,
-    background: np.ndarray,
-    alpha: np.ndarray,
-    centre: tuple[float, float],
-    scene: Scene,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """The picture in its style; styles made by the scene itself leave it as it is."""
-    y, x = _grid(scene)
-    grey = picture.mean(axis=2, keepdims=True)
-    match scene.style:
-        case "Duotones":
-            ink = np.array(colorsys.hsv_to_rgb(rng.random(), 0.6, 1.0))
-            return grey * (0.6 + 0.4 * grey) * ink + 0.15 * grey
-        case "HDR":
-            detail = picture - _blurred(picture, 4)
-            return np.clip(0.5 + (picture - 0.5) * 0.9 + 1.8 * detail, 0, 1)
-        case "Image_Grain":
-            return picture + rng.normal(0, 0.11, (*grey.shape[:2], 1))
-        case "Light_On_White":
-            return picture * alpha[..., None] + (0.96 + 0.03 * y)[..., None] * (1 - alpha[..., None])
-        case "Long_Exposure":
-            streaks = np.repeat(rng.random((scene.height, 1)), scene.width, axis=1)[..., None]
-            return np.where((y > 0.6)[..., None], 0.6 * picture + 0.4 * streaks, picture)
-        case "Motion_Blur":
-            shifts = range(-4, 5)
-            moved = sum(np.roll(background, s, axis=1) for s in shifts) / len(shifts)
-            return np.where(alpha[..., None] > 0.5, picture, moved)
-        case "Negative_Image":
-            return 1 - picture
-        case "Shallow_DOF":
-            return _blurred(background, 5) * (1 - alpha[..., None]) + picture * alpha[..., None]
-        case "Silhouettes":
-            light = 0.75 * background + 0.25
-            return light * (1 - alpha[..., None]) + 0.04 * alpha[..., None]
-        case "Soft_Focus":
-            return 1 - (1 - picture * 0.8) * (1 - 0.5 * _blurred(picture, 5))
-        case "Vanishing_Point":
-            angle = np.arctan2(y - centre[0], x - centre[1])
-            rays = (np.sin(angle * 14) > 0.4)[..., None] * (1 - alpha[..., None])
-            return picture * (1 - 0.45 * rays)
-        case "Rule_of_Thirds":
-            lines = (np.abs((x * 3) % 1 - 0.5) > 0.485) & (x > 0.2) & (x < 0.8)
-            return np.where(lines[..., None], picture * 0.7, picture)
-    return picture

@@ -29,12 +29,18 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
         raise ImageError(f"{name}: {error}; make it smaller, or leave it out") from error
     except UnidentifiedImageError as error:
         raise ImageError(f"{name}: {_not_a_picture(data)}") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise _damaged(name, error) from error
     if image.width * image.height > max_pixels:
         raise ImageError(
             f"{name}: {image.width}x{image.height} pixels are more than data.max_decode_pixels = {max_pixels}; "
             "make it smaller, or raise the limit"
         )
     return image
+
+
+def _damaged(name: str, error: Exception) -> ImageError:
+    return ImageError(f"{name}: the file is damaged or cut short ({error}); fetch it again")
 
 
 def _not_a_picture(data: bytes) -> str:
@@ -66,7 +72,7 @@ def decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     try:
         image.load()
     except (OSError, SyntaxError, ValueError) as error:
-        raise ImageError(f"{name}: the file is damaged or cut short ({error}); fetch it again") from error
+        raise _damaged(name, error) from error
     return np.asarray(_rgb(ImageOps.exif_transpose(image)))
 
 

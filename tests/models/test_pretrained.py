@@ -212,7 +212,7 @@ def test_without_network_the_error_says_what_to_fetch_and_where_to_put_it(monkey
 def test_no_published_weights_for_tiny_and_no_such_file():
     with pytest.raises(WeightsError, match="published for mobile and large"):
         pretrained.locate("imagenet", "tiny")
-    with pytest.raises(WeightsError, match="there is no file nowhere.h5"):
+    with pytest.raises(WeightsError, match=r"there is no file nowhere\.h5"):
         pretrained.locate("nowhere.h5", "mobile")
 
 

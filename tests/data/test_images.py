@@ -1,0 +1,118 @@
+"""The one decoder: every kind of file that people have, and every broken one."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtp.data.images import ImageError, decode, resize, upright_size
+
+LIMIT = 10**8
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def picture(mode: str = "RGB") -> Image.Image:
+    return Image.fromarray(PIXELS).convert(mode)
+
+
+def test_png_is_exact():
+    np.testing.assert_array_equal(decode(encoded(picture()), "a.png", LIMIT), PIXELS)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_and_known_from_the_header(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(), exif=exif)
+    pixels = decode(data, "a.png", LIMIT)
+    assert (
+        pixels.shape[:2] == upright_size(data, "a.png", LIMIT) == ((60, 40) if orientation > 4 else (40, 60))
+    )
+    turned = {1: PIXELS, 3: PIXELS[::-1, ::-1], 6: np.rot90(PIXELS, -1), 8: np.rot90(PIXELS)}
+    if orientation in turned:
+        np.testing.assert_array_equal(pixels, turned[orientation])
+
+
+def test_grey_has_three_equal_channels():
+    pixels = decode(encoded(picture("L")), "a.png", LIMIT)
+    assert pixels.shape == (40, 60, 3)
+    np.testing.assert_array_equal(pixels[..., 0], pixels[..., 2])
+
+
+def test_transparency_is_laid_on_white():
+    image = picture("RGBA")
+    image.putalpha(Image.fromarray(np.full((40, 60), 0, np.uint8)))
+    np.testing.assert_array_equal(decode(encoded(image), "a.png", LIMIT), 255)
+
+
+def test_transparent_palette_is_laid_on_white():
+    image = Image.new("P", (40, 40), 0)
+    image.putpalette([200, 10, 10, 0, 0, 0])
+    np.testing.assert_array_equal(decode(encoded(image, transparency=0), "a.png", LIMIT), 255)
+    np.testing.assert_array_equal(decode(encoded(image), "a.png", LIMIT)[0, 0], [200, 10, 10])
+
+
+def test_cmyk_becomes_rgb():
+    pixels = decode(encoded(Image.new("CMYK", (40, 40), (0, 255, 255, 0)), "JPEG"), "a.jpg", LIMIT)
+    assert pixels[20, 20, 0] > 200 and pixels[20, 20, 1:].max() < 60
+
+
+def test_16_bit_grey_is_scaled_not_clipped():
+    ramp = np.linspace(0, 65535, 40 * 60).reshape(40, 60).astype(np.uint16)
+    pixels = decode(encoded(Image.fromarray(ramp)), "a.png", LIMIT)
+    np.testing.assert_allclose(pixels[..., 0], ramp / 257, atol=0.51)
+
+
+def test_first_frame_of_an_animation():
+    first, second = Image.new("RGB", (40, 40), "red"), Image.new("RGB", (40, 40), "blue")
+    data = encoded(first, "GIF", save_all=True, append_images=[second])
+    assert decode(data, "a.gif", LIMIT)[5, 5, 0] > 200
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"])
+def test_a_file_cut_short_is_an_error_that_names_it(kind):
+    data = encoded(picture(), kind)
+    with pytest.raises(ImageError, match=r"^dir/half\.x: "):
+        decode(data[: len(data) * 6 // 10], "dir/half.x", LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "empty"),
+        (b"hello, this is text and no picture", "not a picture in a known format"),
+        (b"<!DOCTYPE html><html>404</html>", "web page"),
+        (b"\x00\x00\x00\x18ftypheic" + bytes(40), "HEIC"),
+    ],
+)
+def test_what_is_not_a_picture_says_so(data, message):
+    for read in (decode, upright_size):
+        with pytest.raises(ImageError, match=f"^x.jpg: .*{message}"):
+            read(data, "x.jpg", LIMIT)
+
+
+def test_a_bomb_is_refused_from_its_header():
+    data = encoded(Image.new("1", (12_000, 12_000)))
+    assert len(data) < 100_000
+    for read in (decode, upright_size):
+        with pytest.raises(ImageError, match=r"12000x12000 pixels are more than data\.max_decode_pixels"):
+            read(data, "bomb.png", LIMIT)
+    huge = encoded(Image.new("1", (30_000, 30_000)))
+    with pytest.raises(ImageError, match=r"^bomb\.png: "):
+        upright_size(huge, "bomb.png", LIMIT)
+
+
+def test_resize_keeps_what_has_the_size_and_averages_when_shrinking():
+    assert resize(PIXELS, 40, 60) is PIXELS
+    fine = np.tile(np.array([[0, 255], [255, 0]], np.uint8), (40, 40))[..., None].repeat(3, 2)
+    small = resize(fine, 8, 8)
+    assert small.shape == (8, 8, 3)
+    np.testing.assert_allclose(small[2:-2, 2:-2], 127.5, atol=6)  # without antialiasing: 0 or 255

@@ -12,17 +12,23 @@ def get_config():
     c.data.name = "demo"
 
     c.input.sizes = ((96, 144), (144, 96), (96, 96))
-    c.input.batch_size = 24
+    c.input.batch_size = 16
+    c.input.vertical_flip = True
 
     c.model.backbone = "tiny"
     c.model.fcn_hidden = 64
 
-    c.optim.trunk_rate = 3e-3
-    c.optim.heads_rate = 3e-3
+    # half of the pictures carry a style here, a twentieth in AVA: the share of the gradient is kept
+    c.loss.style_factor = 0.02
+
+    c.optim.trunk_rate = 6e-3
+    c.optim.heads_rate = 5e-4
+    c.optim.ema_decay = 0.98
 
     c.train.epochs = 8.0
-    c.train.eval_every_epochs = 2.0
+    c.train.eval_every_epochs = 4.0
     c.train.save_every_steps = 200
 
+    c.eval.canvases = 3
     c.eval.also_size = "trained"
     return c

@@ -8,6 +8,10 @@ from ml_collections import ConfigDict
 CACHE = Path.home() / ".cache" / "mtp"
 
 
+class ConfigError(ValueError):
+    """An option has a value that cannot be; the message names the option and the values that can."""
+
+
 def get_config() -> ConfigDict:
     """The whole configuration with our defaults; section numbers are the paper's."""
     c = ConfigDict()

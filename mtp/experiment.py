@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
@@ -145,8 +146,8 @@ def fresh_variables(model: mtp_nasnet.MTPNasNet, seed: int) -> dict[str, Any]:
     """Initial parameters and batch statistics; no array depends on a picture's size."""
     # "rbg" compiles in seconds where the default generator takes half a minute for some hundred arrays
     key = jax.random.key(seed, impl="rbg")
-    images = np.zeros((1, 63, 63, 3), np.uint8)
-    return model.init(key, images, np.full((1, 2), 63, np.int32))
+    images = jnp.zeros((1, 63, 63, 3), jnp.uint8)
+    return model.init(key, images, jnp.full((1, 2), 63, jnp.int32))
 
 
 def new_state(experiment: Experiment) -> TrainState:

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mtp.config import ConfigError
+
 
 def _same_shape(truth: Array, logits: Array) -> None:
     if truth.shape != logits.shape:
@@ -22,7 +24,7 @@ def emd(
     """
     _same_shape(truth, logits)
     if r not in (1, 2):
-        raise ValueError(f"loss.emd_r must be 1 or 2, not {r}")
+        raise ConfigError(f"loss.emd_r must be 1 or 2, not {r}")
     difference = jnp.cumsum(truth - jax.nn.softmax(logits.astype(jnp.float32)), axis=-1)
     if r == 1:
         return jnp.mean(jnp.abs(difference), axis=-1)

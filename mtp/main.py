@@ -4,22 +4,25 @@ Running it again goes on where it was, or prints the table of a finished run. Wi
 workdir's checkpoint is evaluated, also on other pictures: --config.data.dir=OTHER --config.eval.split=all.
 """
 
-import difflib
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+# jax's C++ side reads it once, when it is imported; its remarks on slow compilation are no news to a user
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from mtp import evaluate, experiment, results, train
+from mtp import evaluate, experiment, results, train, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
-from mtp.config import CACHE, get_config
+from mtp.config import CACHE, ConfigError
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
@@ -27,6 +30,7 @@ from mtp.experiment import Experiment, Training
 from mtp.models import pretrained
 from mtp.models.pretrained import WeightsError
 from mtp.report import tables
+from mtp.workdirs import UsageError
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", str(Path(__file__).with_name("config.py")), "The experiment's file."
@@ -41,36 +45,6 @@ ALLOW_OVERLAP = flags.DEFINE_bool(
     "allow_overlap", False, "Evaluate on pictures that were trained on all the same."
 )
 
-# what may differ between a workdir's runs: it does not change what is learnt
-FREE = ("log.", "eval.", "run.", "input.threads", "input.ahead", "train.compile_in_parallel")
-EVALUATION = ("data.", "eval.", "log.", "run.", "input.threads", "input.ahead")
-
-
-class UsageError(ValueError):
-    """The command line asks for something that cannot be done; the message says what can."""
-
-
-def check_options(arguments: Sequence[str]) -> None:
-    """Errors: UsageError on an option that does not exist, naming the nearest one."""
-    known = flat(get_config())
-    for argument in arguments:
-        name = argument.lstrip("-").split("=")[0].split(" ")[0]
-        option = name.removeprefix("config.")
-        if not argument.startswith("--config.") or option.split("[")[0] in known:
-            continue
-        near = difflib.get_close_matches(option, known, 1, 0.0)
-        raise UsageError(f"there is no option --{name}; the nearest is --config.{near[0]}")
-
-
-def flat(config: ConfigDict) -> dict[str, Any]:
-    """All options by dotted name, as JSON would hold them."""
-    values = json.loads(config.to_json())
-    return {
-        f"{section}.{name}" if isinstance(inside, dict) else section: value
-        for section, inside in values.items()
-        for name, value in (inside.items() if isinstance(inside, dict) else ((section, inside),))
-    }
-
 
 def main(_: Sequence[str]) -> None:
     workdir = Path(WORKDIR.value)
@@ -80,15 +54,16 @@ def main(_: Sequence[str]) -> None:
             configure(CONFIG.value)
             run(CONFIG.value, workdir)
         else:
-            config = stored_config(workdir, overrides)
+            config = workdirs.stored_config(workdir, overrides)
             configure(config)
             evaluate_again(config, workdir, overrides)
-    except (UsageError, DataError, CheckpointError, WeightsError, train.TrainingError) as error:
+    except (ConfigError, UsageError, DataError, CheckpointError, WeightsError, train.TrainingError) as error:
         sys.exit(f"error: {error}")
 
 
 def configure(config: ConfigDict) -> None:
-    """jax's own settings: where compiled programs are kept."""
+    """Settings of libraries: where compiled programs are kept, and that checkpoints are written silently."""
+    logging.set_verbosity(logging.ERROR)
     cache = config.run.compile_cache or str(CACHE / "xla")
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
@@ -97,12 +72,10 @@ def configure(config: ConfigDict) -> None:
 def run(config: ConfigDict, workdir: Path) -> None:
     """Train where there is something left to train, evaluate, print."""
     workdir.mkdir(parents=True, exist_ok=True)
-    claim(config, workdir)
-    finished = read_json(workdir / "results.json")
-    if finished and flat_section(finished["config"], "eval") == flat_section(
-        json.loads(config.to_json()), "eval"
-    ):
-        print(tables.terminal(finished))
+    workdirs.claim(config, workdir)
+    finished = workdirs.finished(config, workdir)
+    if finished:
+        show(finished, workdir)
         return
     built = experiment.prepare(config)
     announce(built)
@@ -122,51 +95,6 @@ def run(config: ConfigDict, workdir: Path) -> None:
         print(f"stopped by SIGTERM; the state is saved. Run the same command to go on ({workdir}).")
         return
     report(built, config, workdir, workdir, best, origin)
-
-
-def claim(config: ConfigDict, workdir: Path) -> None:
-    """Write config.json, or compare with the one that is there.
-
-    Errors: UsageError where the workdir belongs to another configuration, naming the differing options.
-    """
-    path = workdir / "config.json"
-    stored = read_json(path)
-    here = flat(config)
-    if stored:
-        there = flat(ConfigDict(stored))
-        differ = [
-            name
-            for name in sorted({*here, *there})
-            if here.get(name) != there.get(name) and not name.startswith(FREE)
-        ]
-        if differ:
-            lines = [f"  {n}: there {there.get(n)!r}, now {here.get(n)!r}" for n in differ]
-            raise UsageError(
-                f"{workdir} holds a run of another configuration; choose another --workdir. They differ in\n"
-                + "\n".join(lines)
-            )
-    results.write_json(path, json.loads(config.to_json()))
-
-
-def stored_config(workdir: Path, overrides: Mapping[str, Any]) -> ConfigDict:
-    """The configuration that a workdir was trained with, and the overrides that evaluation allows."""
-    stored = read_json(workdir / "config.json")
-    if not stored:
-        raise UsageError(f"{workdir} must be a finished workdir; it has no config.json")
-    fixed = [name for name in overrides if not name.startswith(EVALUATION)]
-    if fixed:
-        raise UsageError(
-            f"--mode=evaluate takes options of data, eval and log only; {', '.join(fixed)} belong to training"
-        )
-    config = get_config()
-    for name, value in {**flat(ConfigDict(stored)), **overrides}.items():
-        # JSON has lists where the configuration has tuples
-        config.update_from_flattened_dict({name: _tupled(value)})
-    return config
-
-
-def _tupled(value: Any) -> Any:
-    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
 
 
 def evaluate_again(config: ConfigDict, workdir: Path, overrides: Mapping[str, Any]) -> None:
@@ -241,7 +169,8 @@ def report(
     indices = built.dataset.indices(config.eval.split)
     if not len(indices):
         raise UsageError(f"the split {config.eval.split} of {built.dataset.name} is empty; choose another")
-    for rule in filter(None, (config.eval.size, config.eval.also_size)):
+    contents, rules = [], workdirs.size_rules(config)
+    for rule in rules:
         predictions = evaluate.predict(
             built.predict, state.evaluation_variables(), built.dataset, indices, config, built.mesh, rule
         )
@@ -249,27 +178,25 @@ def report(
             built.dataset, predictions, built.facts, config,
             split=config.eval.split, size_rule=rule, step=int(state.step), origin=origin,
         )  # fmt: skip
-        suffix = "" if rule == config.eval.size else f"-{rule.replace('=', '')}"
-        results.write_predictions(
-            folder / f"predictions{suffix}.csv", built.dataset, predictions, built.facts
-        )
+        suffix = rules[rule]
+        predicted = folder / f"predictions{suffix}.csv"
+        results.write_predictions(predicted, built.dataset, predictions, built.facts)
         (folder / f"results{suffix}.md").write_text(tables.markdown(content))
         results.write_json(folder / f"results{suffix}.json", content)
+        contents.append(content)
+    show(contents, folder)
+
+
+def show(contents: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Print the tables, and where everything lies."""
+    for content in contents:
         print("\n" + tables.terminal(content))
     print(f"\nresults.md, results.json, predictions.csv, metrics.jsonl and checkpoints lie in {folder}")
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def flat_section(config: Mapping[str, Any], section: str) -> Any:
-    return config[section]
-
-
 if __name__ == "__main__":
     try:
-        check_options(sys.argv[1:])
+        workdirs.check_options(sys.argv[1:])
     except UsageError as error:
         sys.exit(f"error: {error}")
     app.run(main)

@@ -6,16 +6,18 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from mtp.config import ConfigError
+
 
 def data_mesh(devices: int = 0) -> Mesh:
     """A mesh with the one axis "data" over the first `devices` devices; 0: all.
 
     The axis is of type Auto: under Explicit a sharded batch can be neither gathered nor sorted.
-    Errors: ValueError where there are fewer devices.
+    Errors: ConfigError where there are fewer devices.
     """
     found = jax.devices()
     if not 0 <= devices <= len(found):
-        raise ValueError(
+        raise ConfigError(
             f"run.devices must be 0 (all) to {len(found)}, the number of devices here ({found[0].platform}); "
             f"{devices} came. Lower it, or start where there are more."
         )

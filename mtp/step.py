@@ -94,7 +94,7 @@ class TrainStep:
         frozen = _is_frozen(state.step, self.config.optim.freeze_steps)
         gradients, batch_stats, metrics = self._gradients(state, batch, frozen)
         gradients = _freeze_trunk(gradients, frozen)
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
         updates, opt_state = self.optimiser.update(gradients, state.opt_state, state.params)
         params = self._projected(optax.apply_updates(state.params, updates))

@@ -69,7 +69,13 @@ def restore_or_init(experiment: Training, checkpoints: Checkpoints, writer: Writ
     if checkpoints.latest_step() is None:
         writer.truncate(0)
         return new_state(experiment)
-    state, _ = checkpoints.restore(abstract_state(experiment))
+    state, meta = checkpoints.restore(abstract_state(experiment))
+    here = experiment.dataset.split_sha256("train")
+    if meta["split_sha256"] != here:
+        raise TrainingError(
+            f"a run must go on with the pictures that it began with; the training split was "
+            f"{meta['split_sha256'][:12]} and is {here[:12]}. Restore the data, or start in a new workdir."
+        )
     writer.truncate(int(state.step))
     return state
 

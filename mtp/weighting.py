@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mtp.config import ConfigError
 from mtp.ops.ratings import histograms, mean_and_std
 
 TaskValues = Mapping[str, Float[Array, ""]]
@@ -26,7 +27,7 @@ def total(
     if kind == "sum":
         return sum(losses.values(), jnp.zeros(()))
     if kind != "kendall":
-        raise ValueError(f"loss.task_weight must be 'kendall' or 'sum', not {kind!r}")
+        raise ConfigError(f"loss.task_weight must be 'kendall' or 'sum', not {kind!r}")
     result = jnp.zeros(())
     for task, loss in losses.items():
         result += factors[task] * 0.5 * jnp.exp(-2 * log_sigma[task]) * loss + shares[task] * log_sigma[task]
@@ -63,7 +64,7 @@ def reliability(
     shuffled over the pictures, a control. "none": ones.
     """
     if kind not in ("variance", "votes", "permuted", "none"):
-        raise ValueError(f"loss.reliability must be variance, votes, permuted or none, not {kind!r}")
+        raise ConfigError(f"loss.reliability must be variance, votes, permuted or none, not {kind!r}")
     if kind == "none":
         return np.ones(len(votes)), np.ones(len(votes))
     if kind == "votes":

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mtp.config import ConfigError
 from mtp.data.covering import cheapest_columns
 from mtp.data.schema import DataError
 
@@ -57,11 +58,11 @@ def evaluation_size(
     elif rule.startswith("long=") and rule[5:].isdigit() and int(rule[5:]) >= MIN_SIDE:
         scale = int(rule[5:]) / max(size)
     else:
-        raise ValueError(
+        raise ConfigError(
             f"eval.size must be native, trained or long=L with L >= {MIN_SIDE} pixels, not {rule!r}"
         )
     if too_large not in ("error", "shrink"):
-        raise ValueError(f"eval.too_large must be error or shrink, not {too_large!r}")
+        raise ConfigError(f"eval.too_large must be error or shrink, not {too_large!r}")
     scale = max(scale, MIN_SIDE / min(size))
     chosen = max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
     if chosen[0] * chosen[1] <= max_pixels:

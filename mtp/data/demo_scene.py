@@ -37,8 +37,8 @@ class Scene:
 
 def quality_weights(integrity: float) -> dict[str, float]:
     """How much each factor counts; integrity scales those of framing and aspect."""
-    framing = {"place": 0.9, "fit": 0.3, "calm": 0.5}
-    return {"sharp": 1.1, "vivid": 1.1} | {factor: integrity * weight for factor, weight in framing.items()}
+    framing = {"place": 0.8, "fit": 0.3, "calm": 0.4}
+    return {"sharp": 1.2, "vivid": 1.2} | {factor: integrity * weight for factor, weight in framing.items()}
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:

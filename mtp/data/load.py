@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from mtp.config import CACHE
+from mtp.config import CACHE, ConfigError
 from mtp.data import demo, votes
 from mtp.data.schema import Dataset
 
@@ -25,12 +25,12 @@ def load(config: ConfigDict, seed: int) -> Dataset:
             )
         case "votes":
             if not config.dir:
-                raise ValueError(
+                raise ConfigError(
                     "data.dir must name a folder of pictures with votes.csv, for instance --config.data.dir=photos"
                 )
             folder = Path(config.dir)
         case other:
-            raise ValueError(f"data.name must be 'demo' or 'votes', not {other!r}")
+            raise ConfigError(f"data.name must be 'demo' or 'votes', not {other!r}")
     return votes.load(
         folder,
         csv=config.csv,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from ml_collections import ConfigDict
 
+from mtp.config import ConfigError
 from mtp.data import buckets
 from mtp.data.buckets import Shape
 from mtp.data.schema import DataError
@@ -61,7 +62,7 @@ class TrainPlan:
         common = {"batch_size": c.batch_size, "seed": config.seed, "quarter_turns": c.quarter_turns}
         if c.order == "native":
             if c.quarter_turns:
-                raise ValueError(
+                raise ConfigError(
                     "input.quarter_turns needs warped buckets; it cannot go with input.order=native"
                 )
             own = buckets.enlarged(sizes[rows])
@@ -72,13 +73,13 @@ class TrainPlan:
         shapes: tuple[Shape, ...] = tuple((int(h), int(w)) for h, w in c.sizes)
         canvases = tuple(_odd(shape) for shape in shapes)
         if c.quarter_turns and {s[::-1] for s in canvases} != set(canvases):
-            raise ValueError(
+            raise ConfigError(
                 f"input.quarter_turns needs each size's transpose among input.sizes; they are {shapes}"
             )
         if c.order == "cycle":
             return cls((rows,) * len(shapes), shapes, canvases, cycle=True, **common)
         if c.order != "buckets":
-            raise ValueError(f"input.order must be buckets, cycle or native, not {c.order!r}")
+            raise ConfigError(f"input.order must be buckets, cycle or native, not {c.order!r}")
         where = buckets.nearest_bucket(sizes[rows], shapes)
         return cls(tuple(rows[where == i] for i in range(len(shapes))), shapes, canvases, **common)
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from mtp.config import ConfigError
+
 SHARES = (("train", 0.8), ("validation", 0.9), ("test", 1.0))  # cumulative
 
 
@@ -24,13 +26,13 @@ def k_fold(keys: Sequence[str], folds: int, fold: int, seed: int) -> tuple[str, 
     """K-fold over keys: fold `fold` is test, the next one validation, the others train.
 
     Equal keys stay together. Keys go, in hash order, each to the fold with the fewest pictures.
-    Errors: ValueError where there are not at least 3 folds, or fewer keys than folds.
+    Errors: ConfigError where there are not at least 3 folds, or fewer keys than folds.
     """
     count = {key: 0 for key in sorted(set(keys), key=lambda k: _fraction(k, f"{seed}:"))}
     for key in keys:
         count[key] += 1
     if not 3 <= folds <= len(count) or not 0 <= fold < folds:
-        raise ValueError(
+        raise ConfigError(
             f"data.folds must lie in 3..{len(count)} (the number of pictures or groups) and data.fold in "
             f"0..folds-1; they are {folds} and {fold}"
         )

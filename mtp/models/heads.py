@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from mtp.config import ConfigError
 from mtp.models.layers import Pointwise
 from mtp.ops.canvas import Sizes
 from mtp.ops.pyramid import global_average, spatial_pyramid
@@ -43,7 +44,7 @@ class FcnColumn(nn.Module):
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         if self.average not in ("logits", "softmax"):
-            raise ValueError(f"model.fcn_average must be 'logits' or 'softmax', not {self.average!r}")
+            raise ConfigError(f"model.fcn_average must be 'logits' or 'softmax', not {self.average!r}")
         if self.hidden:
             x = jax.nn.relu(Pointwise(self.hidden, self.dtype, bias=True, name="hidden")(x))
         logits = {}

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
 from ml_collections import ConfigDict
 
+from mtp.config import ConfigError
 from mtp.models.heads import Cascade, FcnColumn, GapColumn, Logits, SppColumn, mean_logits
 from mtp.models.layers import BatchStatistics
 from mtp.models.nasnet import NASNET_A, NASNet
@@ -71,7 +72,7 @@ class MTPNasNet(nn.Module):
 def build(config: ConfigDict, ratings: int, styles: int) -> MTPNasNet:
     """The model of `config.model` for K ratings and S styles; the style task is dropped where S is 0.
 
-    Errors: ValueError on an unknown backbone, column or task, saying which exist.
+    Errors: ConfigError on an unknown backbone, column or task, saying which exist.
     """
     sizes = {"distribution": ratings, "two_category": 2, "style": styles}
     _check(config)
@@ -81,22 +82,22 @@ def build(config: ConfigDict, ratings: int, styles: int) -> MTPNasNet:
 
 def _check(config: ConfigDict) -> None:
     if config.backbone not in NASNET_A:
-        raise ValueError(f"model.backbone must be one of {', '.join(NASNET_A)}, not {config.backbone!r}")
+        raise ConfigError(f"model.backbone must be one of {', '.join(NASNET_A)}, not {config.backbone!r}")
     for option, known in (("columns", COLUMNS), ("tasks", TASKS)):
         unknown = set(config[option]) - set(known)
         if unknown or not config[option]:
-            raise ValueError(
+            raise ConfigError(
                 f"model.{option} must be one or more of {', '.join(known)}, not {config[option]}"
             )
     if "distribution" not in config.tasks:
-        raise ValueError(f"model.tasks must contain distribution, the core task; it is {config.tasks}")
+        raise ConfigError(f"model.tasks must contain distribution, the core task; it is {config.tasks}")
     if config.trunks not in (1, len(config.columns)):
-        raise ValueError(
+        raise ConfigError(
             f"model.trunks must be 1, or {len(config.columns)} to give each column of {config.columns} "
             f"a trunk of its own; it is {config.trunks}"
         )
     if config.heads not in ("parallel", "cascade"):
-        raise ValueError(f"model.heads must be 'parallel' or 'cascade', not {config.heads!r}")
+        raise ConfigError(f"model.heads must be 'parallel' or 'cascade', not {config.heads!r}")
 
 
 def probabilities(logits: Logits, style_kind: str = "softmax") -> dict[str, Array]:

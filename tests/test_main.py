@@ -1,0 +1,246 @@
+"""End to end through the command line: train, evaluate, kill, resume, evaluate elsewhere, be told of mistakes."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtp import metrics
+from mtp.config import CACHE
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+
+def make_folder(path: Path, pictures: int, seed: int, k: int = 5, styles: bool = True) -> Path:
+    """Noise pictures whose votes follow their brightness."""
+    rng = np.random.default_rng(seed)
+    path.mkdir()
+    columns = [f"c{i + 1}" for i in range(k)]
+    lines = [",".join(["image", *columns, "style"] if styles else ["image", *columns])]
+    for number in range(pictures):
+        bright = rng.random()
+        size = (48, 64) if number % 3 else (51, 60)
+        pixels = rng.normal(255 * bright, 30, (*size, 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path / f"{number:03d}.png")
+        votes = rng.multinomial(
+            60, np.histogram(rng.normal(1 + (k - 1) * bright, 1, 400).clip(1, k), k)[0] / 400
+        )
+        style = ["Bright" if bright > 0.5 else "Dark"] if styles else []
+        lines.append(",".join([f"{number:03d}.png", *map(str, votes), *style]))
+    (path / "votes.csv").write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make_folder(tmp_path_factory.mktemp("data") / "photos", 40, 0)
+
+
+def command(workdir: Path, data: Path | None, *options: str) -> list[str]:
+    small = {
+        "input.sizes": "((48,64),)", "input.batch_size": 8, "model.fcn_hidden": 16, "train.epochs": 2.0,
+        "train.eval_every_epochs": 1.0, "train.save_every_steps": 3, "eval.size": "native", "eval.canvases": 1,
+        "eval.bootstrap": 50, "optim.ema_decay": 0.9, "log.every_steps": 1, "run.compile_cache": CACHE / "xla-tests",
+    }  # fmt: skip
+    given = [f"--config.{name}={value}" for name, value in small.items()]
+    folder = [f"--config.data.dir={data}"] if data else []
+    return [sys.executable, "-m", "mtp.main", "--config=configs/votes.py", f"--workdir={workdir}",
+            *given, *folder, *options]  # fmt: skip
+
+
+def evaluate_command(workdir: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "mtp.main", "--mode=evaluate", f"--workdir={workdir}", *options]
+
+
+def run(arguments: list[str], *, fails: bool = False) -> str:
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stderr if fails else done.stdout
+
+
+def run_until(arguments: list[str], pattern: str, signum: int) -> None:
+    """Start, wait for a line, send the signal."""
+    with subprocess.Popen(
+        arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as p:
+        assert p.stdout is not None
+        for line in p.stdout:
+            if re.search(pattern, line):
+                os.kill(p.pid, signum)
+                break
+        else:
+            pytest.fail(f"no line {pattern}")
+        p.stdout.read()
+
+
+def checksum(workdir: Path) -> tuple[int, str]:
+    """The last step saved, and SHA-256 of parameters, statistics, optimiser and counters there."""
+    steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
+    meta = json.loads((workdir / "checkpoints" / str(max(steps)) / "meta" / "metadata").read_text())
+    return max(steps), meta["state_sha256"]
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> tuple[Path, str]:
+    """An uninterrupted run's workdir and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    return workdir, run(command(workdir, data))
+
+
+def test_a_run_leaves_everything(finished):
+    workdir, printed = finished
+    for name in (
+        "config.json",
+        "metrics.jsonl",
+        "results.json",
+        "results.md",
+        "predictions.csv",
+        "checkpoints",
+    ):
+        assert (workdir / name).exists(), name
+    assert list((workdir / "tensorboard").iterdir())
+    assert "2 programs" not in printed and "1 programs" not in printed
+    for row in ("model", "uniform", "mean histogram", "vote noise"):
+        assert re.search(rf"^{row} ", printed, re.M), printed
+    assert str(workdir) in printed
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    trained = [r["step"] for r in records if "train/loss" in r]
+    assert trained == list(range(1, len(trained) + 1))
+    assert any("validation/emd_r2" in r for r in records)
+
+
+def test_results_have_their_layout(finished):
+    workdir, _ = finished
+    found = json.loads((workdir / "results.json").read_text())
+    assert set(found) >= {
+        "split", "rows", "seed", "step", "mean_histogram", "bootstrap", "pkl_floor", "threshold", "delta",
+        "eval_size", "config", "versions", "weights",
+    }  # fmt: skip
+    assert set(found["split"]) == {"name", "sha256", "pictures"}
+    assert [row["row"] for row in found["rows"]] == ["model", "uniform", "mean histogram", "vote noise"]
+    cells = found["rows"][0]["metrics"]
+    assert set(cells) >= {*metrics.METRICS, "ap_Bright", "ap_Dark"}
+    assert set(cells["emd_r2"]) == {"value", "low", "high", "n", "better"}
+    assert found["rows"][1]["metrics"]["srcc"]["value"] is None
+
+
+def test_every_metric_can_be_recomputed_from_predictions(finished):
+    workdir, _ = finished
+    found = json.loads((workdir / "results.json").read_text())["rows"][0]["metrics"]
+    with (workdir / "predictions.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [r["image"] for r in rows] == sorted(r["image"] for r in rows)
+    truth, prediction = (
+        np.array([[float(r[f"{s}_{k}"]) for k in range(1, 6)] for r in rows]) for s in ("truth", "pred")
+    )
+    for name, values in metrics.per_picture(truth, prediction, 1e-7).items():
+        assert values.mean() == pytest.approx(found[name]["value"], rel=1e-5), name
+    ones = np.ones(len(rows))
+    means = [np.array([float(r[f"{s}_mean"]) for r in rows]) for s in ("truth", "pred")]
+    assert metrics.srcc(*means, ones) == pytest.approx(found["srcc"]["value"], rel=1e-6)
+    high = np.array([float(r["p_high"]) > 0.5 for r in rows])
+    assert np.mean(high == (means[0] > 3)) == pytest.approx(found["two_category_accuracy"]["value"])
+    bright = [float(r["truth_style_Bright"]) for r in rows], [float(r["pred_style_Bright"]) for r in rows]
+    precision = metrics.average_precision(*map(np.array, bright), ones)
+    assert precision == pytest.approx(found["ap_Bright"]["value"])
+    assert {r["class"] for r in rows} <= {"high", "low"}
+    assert rows[0]["height"] in ("48", "51")
+
+
+def test_a_finished_workdir_prints_its_table_without_training(finished, data):
+    workdir, printed = finished
+    before = checksum(workdir)
+    again = run(command(workdir, data))
+    assert "step" not in again.replace("eval.size native, step", "")
+    assert re.search(r"^mean histogram .*", printed, re.M).group() in again
+    assert checksum(workdir) == before
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [r"^step 2/", r"^step 4  validation", r"^step 7/"],
+    ids=["before any save", "while saving", "later"],
+)
+def test_killed_at_any_moment_and_resumed_every_bit_is_the_same(moment, finished, data, tmp_path):
+    whole, _ = finished
+    run_until(command(tmp_path / "run", data), moment, signal.SIGKILL)
+    assert not (tmp_path / "run" / "results.json").exists()
+    run(command(tmp_path / "run", data))
+    assert checksum(tmp_path / "run") == checksum(whole)
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+    steps = [
+        record["step"]
+        for record in map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+        if "train/loss" in record
+    ]
+    assert steps == sorted(set(steps))
+
+
+def test_sigterm_saves_and_the_next_start_goes_on(finished, data, tmp_path):
+    whole, _ = finished
+    run_until(command(tmp_path / "run", data), r"^step 2/", signal.SIGTERM)
+    step, _ = checksum(tmp_path / "run")
+    assert 2 <= step < 8
+    run(command(tmp_path / "run", data))
+    assert checksum(tmp_path / "run") == checksum(whole)
+
+
+def test_another_configuration_in_a_workdir_is_an_error_that_shows_the_difference(finished, data):
+    said = run(command(finished[0], data, "--config.optim.trunk_rate=0.5"), fails=True)
+    assert "optim.trunk_rate: there 0.001, now 0.5" in said
+    assert "choose another --workdir" in said
+
+
+def test_an_unknown_option_names_the_nearest(data, tmp_path):
+    said = run(command(tmp_path / "run", data, "--config.optim.trunk_rat=0.5"), fails=True)
+    assert "there is no option --config.optim.trunk_rat; the nearest is --config.optim.trunk_rate" in said
+
+
+def test_evaluating_again_gives_the_same_table(finished):
+    workdir, printed = finished
+    before = (workdir / "predictions.csv").read_bytes()
+    again = run(evaluate_command(workdir))
+    assert re.search(r"^model .*", printed, re.M).group() in again
+    assert (workdir / "predictions.csv").read_bytes() == before
+
+
+def test_evaluating_on_another_folder_without_styles(finished, tmp_path):
+    other = make_folder(tmp_path / "other", 12, 1, styles=False)
+    before = (finished[0] / "results.json").read_bytes()
+    run(evaluate_command(finished[0], f"--config.data.dir={other}", "--config.eval.split=all"))
+    folder = finished[0] / "evaluations" / "other-all"
+    found = json.loads((folder / "results.json").read_text())
+    assert found["split"]["pictures"] == 12
+    assert (folder / "predictions.csv").exists()
+    assert (finished[0] / "results.json").read_bytes() == before
+
+
+def test_what_evaluation_refuses(finished, data, tmp_path):
+    other = make_folder(tmp_path / "seven", 6, 1, k=7)
+    said = run(
+        evaluate_command(finished[0], f"--config.data.dir={other}", "--config.eval.split=all"), fails=True
+    )
+    assert "the checkpoint predicts 5 ratings, but seven has votes on 7" in said
+    said = run(evaluate_command(finished[0], "--config.eval.split=train"), fails=True)
+    assert "were trained on" in said
+    said = run(evaluate_command(finished[0], "--config.optim.trunk_rate=1.0"), fails=True)
+    assert "optim.trunk_rate belong" in said
+    said = run(evaluate_command(tmp_path / "nothing"), fails=True)
+    assert "must be a finished workdir" in said
+
+
+def test_bad_data_is_an_error_without_a_traceback(tmp_path):
+    folder = make_folder(tmp_path / "photos", 5, 0)
+    (folder / "002.png").write_bytes(b"")
+    said = run(command(tmp_path / "run", folder), fails=True)
+    assert said.strip().splitlines()[-1].strip().startswith("002.png: the file is empty")
+    assert "Traceback" not in said

@@ -1,0 +1,56 @@
+"""Tables for the terminal and in Markdown."""
+
+import numpy as np
+
+from mtp import intervals, references
+from mtp.ops.ratings import histograms
+from mtp.report import tables
+
+
+def results(name="votes"):
+    rng = np.random.default_rng(0)
+    votes = np.array([rng.multinomial(80, p) for p in rng.dirichlet(np.ones(5), 30)])
+    rows = references.rows(votes, histograms(votes).mean(0), seed=0)
+    how = intervals.Evaluation(
+        votes=votes, mean_histogram=rows["mean histogram"], vote_noise=rows["vote noise"], threshold=3.0,
+        delta=0.5, pkl_floor=1e-7, groups=None, resamples=20, seed=0,
+    )  # fmt: skip
+    styles = np.eye(2, dtype=np.float32)[np.arange(30) % 2]
+    measured = [{"row": row, "metrics": how.metrics(values)} for row, values in rows.items()]
+    measured[0]["metrics"] |= how.metrics(
+        rows["vote noise"], styles=styles, predicted_styles=styles, style_names=("HDR", "Macro")
+    )
+    return {
+        "split": {"name": "test", "sha256": "ab" * 32, "pictures": 30}, "rows": measured, "seed": 0, "step": 7,
+        "bootstrap": 20, "pkl_floor": 1e-7, "threshold": 3.0, "delta": 0.5, "eval_size": "native",
+        "config": {"data": {"name": name}}, "demo_code": "cd" * 32,
+    }  # fmt: skip
+
+
+def test_terminal_columns_are_aligned_and_what_is_undefined_says_so():
+    lines = tables.terminal(results()).splitlines()
+    body = lines[lines.index("") + 1 :]
+    assert len({len(line) for line in body}) == 1
+    assert [line.split("  ")[0] for line in body] == ["row", "uniform", "mean histogram", "vote noise"]
+    assert "emd_r2 ↓" in body[0] and "srcc ↑" in body[0]
+    assert "n/a" in body[2]
+
+
+def test_markdown_has_intervals_and_the_styles():
+    text = tables.markdown(results())
+    assert text.count("| --- |") >= 2
+    assert "| HDR | 1.000 [1.000, 1.000] | 30 |" in text
+    for line in text.splitlines():
+        if line.startswith("|") and "---" not in line:
+            assert line.endswith("|")
+
+
+def test_split_hash_and_counts_stand_above_the_table():
+    text = tables.markdown(results())
+    assert "test split, 30 pictures, sha256 abababababab" in text
+    assert "threshold 3, delta 0.5 keeps" in text
+
+
+def test_synthetic_numbers_are_called_synthetic():
+    assert "synthetic" in tables.terminal(results("demo")) and "synthetic" in tables.markdown(results("demo"))
+    assert "synthetic" not in tables.markdown(results("votes"))

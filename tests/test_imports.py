@@ -1,0 +1,70 @@
+"""Imports go one way; a new room takes its place in this table first."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# lower rooms know nothing of higher ones; rooms of one line do not see one another
+FLOORS = (
+    {"config"},
+    {"ops"},
+    {"losses", "weighting", "metrics", "log"},
+    {"models", "data", "intervals", "references"},
+    {"optim", "mesh", "checkpoint", "step"},
+    {"evaluate"},
+    {"experiment", "results", "report"},
+    {"train", "workdirs"},
+    {"main"},
+)
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+FILES = sorted((ROOT / "mtp").rglob("*.py"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Dotted names of everything a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(ROOT / "mtp").with_suffix("").parts
+    return parts[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path):
+    here = room(path)
+    if here == "__init__":
+        assert not list(imported(path))
+        return
+    for name in imported(path):
+        if name.startswith("mtp."):
+            there = name.split(".")[1]
+            assert there == here or FLOOR[there] < FLOOR[here], f"{path} imports {name}"
+        assert name.split(".")[0] not in ("configs", "experiments", "tests"), f"{path} imports {name}"
+
+
+def test_data_knows_no_jax_and_grain_is_read_in_one_place():
+    for path in FILES:
+        packages = {name.split(".")[0] for name in imported(path)}
+        if room(path) == "data":
+            assert not packages & {"jax", "flax", "optax", "orbax"}, path
+        if "grain" in packages:
+            assert path.relative_to(ROOT / "mtp") == Path("data/pipeline.py")
+
+
+def test_every_room_has_its_floor():
+    assert {room(path) for path in FILES} - {"__init__"} == set(FLOOR)
+
+
+def test_the_walk_finds_imports_in_functions(tmp_path):
+    file = tmp_path / "x.py"
+    file.write_text("def f():\n    from mtp import main\n    import grain.python\n")
+    assert set(imported(file)) == {"mtp.main", "grain.python"}

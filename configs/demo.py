@@ -11,7 +11,7 @@ def get_config():
     c = defaults()
     c.data.name = "demo"
 
-    c.input.sizes = ((96, 144), (144, 96), (96, 96))
+    c.input.sizes = ((80, 120), (120, 80), (80, 80))
     c.input.batch_size = 16
     c.input.vertical_flip = True
 
@@ -28,7 +28,10 @@ def get_config():
     c.train.epochs = 8.0
     c.train.eval_every_epochs = 4.0
     c.train.save_every_steps = 200
+    # compiling takes 3 GB a program; on two cores the first one trains while the next is compiled
+    c.train.compile_in_parallel = False
 
-    c.eval.canvases = 3
+    c.eval.canvases = 2
+    c.eval.batch_pixels = 500_000
     c.eval.also_size = "trained"
     return c

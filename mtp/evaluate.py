@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from mtp import intervals, metrics, references
 from mtp.data import buckets
-from mtp.data.pipeline import evaluation_batches
+from mtp.data.pipeline import evaluation_batches, evaluation_canvases
 from mtp.data.schema import Dataset
 from mtp.mesh import put_batch
 from mtp.ops.ratings import histograms
@@ -55,29 +55,45 @@ class Predictions:
     style: np.ndarray | None
 
 
+def size_rules(config: ConfigDict) -> tuple[str, ...]:
+    """eval.size, and eval.also_size where it is another one."""
+    return tuple(dict.fromkeys(filter(None, (config.eval.size, config.eval.also_size))))
+
+
+def sizes(dataset: Dataset, indices: np.ndarray, config: ConfigDict, rule: str) -> np.ndarray:
+    """(N, 2): height and width at which each picture is evaluated under a size rule."""
+    e, trained = config.eval, config.input.sizes
+    wanted = [
+        buckets.evaluation_size(tuple(s), rule, trained, e.max_pixels, e.too_large)
+        for s in dataset.sizes[indices]
+    ]
+    return np.array(wanted, np.int32).reshape(-1, 2)
+
+
+def canvases(dataset: Dataset, config: ConfigDict, devices: int) -> dict[tuple[int, int], int]:
+    """Canvas shapes and pictures a batch for the validation split and the one to evaluate, under all size rules."""
+    rows = [dataset.indices(split) for split in dict.fromkeys(("validation", config.eval.split))]
+    sets = [sizes(dataset, r, config, rule) for r in rows for rule in size_rules(config)]
+    return evaluation_canvases(sets, config.eval.canvases, config.eval.batch_pixels, devices)
+
+
 def predict(
     apply: Predict,
     variables: Any,
     dataset: Dataset,
     indices: np.ndarray,
+    canvases: Mapping[tuple[int, int], int],
     config: ConfigDict,
     mesh: Mesh,
     size_rule: str,
 ) -> Predictions:
-    """Every picture of `indices` exactly once, on at most `eval.canvases` canvas shapes."""
-    e = config.eval
-    wanted = np.array(
-        [
-            buckets.evaluation_size(tuple(s), size_rule, config.input.sizes, e.max_pixels, e.too_large)
-            for s in dataset.sizes[indices]
-        ]
-    )
-    canvases = buckets.choose_canvases(wanted, e.canvases)
+    """Every picture of `indices` exactly once, on canvases that `canvases` chose."""
+    wanted = sizes(dataset, indices, config, size_rule)
     position = {int(index): row for row, index in enumerate(indices)}
     rows: dict[str, np.ndarray] = {}
     with tqdm(total=len(indices), desc="evaluating", unit="picture", disable=None, leave=False) as bar:
         for batch_indices, batch in evaluation_batches(
-            dataset, indices, wanted, canvases, e.batch_pixels, mesh.size, config.data, config.input
+            dataset, indices, wanted, canvases, config.data, config.input
         ):
             placed = put_batch({k: batch[k] for k in ("images", "sizes")}, mesh)
             outputs = jax.device_get(apply(variables, placed["images"], placed["sizes"]))

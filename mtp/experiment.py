@@ -36,10 +36,21 @@ class Experiment:
     optimiser: optax.GradientTransformation
 
     @functools.cached_property
-    def predict(self) -> evaluate.Predict:
+    def canvases(self) -> dict[tuple[int, int], int]:
+        """Canvas shapes of every evaluation of this data, and pictures a batch: one program each."""
+        return evaluate.canvases(self.dataset, self.config, self.mesh.size)
+
+    @functools.cached_property
+    def forward(self) -> evaluate.Predict:
         """The jitted forward pass; jax compiles it once a canvas shape."""
         step = functools.partial(eval_step, self.model, self.facts.style_kind)
         return jax.jit(step, compiler_options=compiler_options())
+
+    def predict(self, variables: Any, indices: np.ndarray, size_rule: str) -> evaluate.Predictions:
+        """Every picture of `indices` once under a size rule."""
+        return evaluate.predict(
+            self.forward, variables, self.dataset, indices, self.canvases, self.config, self.mesh, size_rule
+        )
 
 
 @dataclasses.dataclass(frozen=True)

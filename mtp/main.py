@@ -20,7 +20,7 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from mtp import evaluate, experiment, results, train, workdirs
+from mtp import experiment, results, train, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
 from mtp.config import CACHE, ConfigError
 from mtp.data.load import load
@@ -169,16 +169,13 @@ def report(
     indices = built.dataset.indices(config.eval.split)
     if not len(indices):
         raise UsageError(f"the split {config.eval.split} of {built.dataset.name} is empty; choose another")
-    contents, rules = [], workdirs.size_rules(config)
-    for rule in rules:
-        predictions = evaluate.predict(
-            built.predict, state.evaluation_variables(), built.dataset, indices, config, built.mesh, rule
-        )
+    contents = []
+    for rule, suffix in workdirs.suffixes(config).items():
+        predictions = built.predict(state.evaluation_variables(), indices, rule)
         content = results.assemble(
             built.dataset, predictions, built.facts, config,
             split=config.eval.split, size_rule=rule, step=int(state.step), origin=origin,
         )  # fmt: skip
-        suffix = rules[rule]
         predicted = folder / f"predictions{suffix}.csv"
         results.write_predictions(predicted, built.dataset, predictions, built.facts)
         (folder / f"results{suffix}.md").write_text(tables.markdown(content))

@@ -85,15 +85,7 @@ def validate(experiment: Training, state: TrainState) -> dict[str, float]:
     rows = experiment.dataset.indices("validation")
     if not len(rows):
         return {}
-    predictions = evaluate.predict(
-        experiment.predict,
-        state.evaluation_variables(),
-        experiment.dataset,
-        rows,
-        experiment.config,
-        experiment.mesh,
-        experiment.config.eval.size,
-    )
+    predictions = experiment.predict(state.evaluation_variables(), rows, experiment.config.eval.size)
     return evaluate.point_metrics(experiment.dataset, predictions)
 
 

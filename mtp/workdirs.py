@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mtp.config import get_config
+from mtp.evaluate import size_rules
 from mtp.results import write_json
 
 # what may differ between a workdir's runs: it does not change what is learnt
@@ -87,18 +88,16 @@ def _tupled(value: Any) -> Any:
     return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
 
 
-def size_rules(config: ConfigDict) -> dict[str, str]:
-    """The size rules to evaluate under, and what each one's files end in: results.json, results-trained.json."""
-    rules = {config.eval.size: ""}
-    if config.eval.also_size:
-        rules.setdefault(config.eval.also_size, "-" + config.eval.also_size.replace("=", ""))
-    return rules
+def suffixes(config: ConfigDict) -> dict[str, str]:
+    """Each size rule, and what its files end in: results.json, results-trained.json."""
+    first, *others = size_rules(config)
+    return {first: ""} | {rule: "-" + rule.replace("=", "") for rule in others}
 
 
 def finished(config: ConfigDict, workdir: Path) -> list[dict[str, Any]]:
     """results.json of every size rule, where the workdir has them all under these options; else nothing."""
     wanted = json.loads(config.to_json())["eval"]
-    found = [read_json(workdir / f"results{suffix}.json") for suffix in size_rules(config).values()]
+    found = [read_json(workdir / f"results{suffix}.json") for suffix in suffixes(config).values()]
     return (
         [content for content in found if content]
         if all(c and c["config"]["eval"] == wanted for c in found)

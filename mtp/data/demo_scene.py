@@ -9,7 +9,7 @@ from PIL import Image
 from mtp.data.demo_styles import SCENE_STYLES, STYLES, Layers, blurred, grid
 
 NAMES = tuple(sorted({*STYLES, *SCENE_STYLES}))
-BUCKETS = ((96, 144), (144, 96), (96, 96))  # HxW pixels that pictures lie around
+BUCKETS = ((80, 120), (120, 80), (80, 80))  # HxW pixels that pictures lie around
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +67,7 @@ def render(scene: Scene, rng: np.random.Generator) -> np.ndarray:
         turn = 0.5
     colour = colorsys.hsv_to_rgb((hue + turn) % 1, 0.15 + 0.42 * (scene.vivid + 1), rng.uniform(0.55, 0.95))
     subject = np.clip(colour * shade[..., None] + _noise(scene, 2, rng)[..., None] * 0.3, 0, 1)
-    radius = 0.2 + 1.5 * (1 - scene.sharp)
+    radius = 0.2 + 1.3 * (1 - scene.sharp)
     subject, background, alpha = (blurred(layer, radius) for layer in (subject, background, alpha))
     picture = background * (1 - alpha[..., None]) + subject * alpha[..., None]
     apply = STYLES.get(scene.style)

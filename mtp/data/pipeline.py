@@ -102,30 +102,41 @@ def read(dataset: Dataset, index: int, config: ConfigDict) -> np.ndarray:
     return images.resize(picture, round(height * scale), round(width * scale))
 
 
+def evaluation_canvases(
+    sets: Sequence[np.ndarray], count: int, batch_pixels: int, devices: int
+) -> dict[Shape, int]:
+    """At most `count` canvas shapes for all these sets of sizes (N, 2), and how many pictures a batch of each holds.
+
+    One program a canvas evaluates every set. A batch holds at most `batch_pixels` canvas pixels where that leaves a
+    picture for each device, no more than the largest set needs, and a multiple of `devices`.
+    """
+    shapes = buckets.choose_canvases(np.concatenate(sets), count)
+    numbers = [np.bincount(buckets.assign(sizes, shapes), minlength=len(shapes)) for sizes in sets]
+    most = np.max(numbers, axis=0)
+    return {
+        shape: _slots(int(n), batch_pixels // (shape[0] * shape[1]), devices)
+        for shape, n in zip(shapes, most, strict=True)
+    }
+
+
 def evaluation_batches(
     dataset: Dataset,
     indices: np.ndarray,
     sizes: np.ndarray,
-    canvases: Sequence[Shape],
-    batch_pixels: int,
-    devices: int,
+    canvases: Mapping[Shape, int],
     data: ConfigDict,
     reading: ConfigDict,
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """Every picture of `indices` once, at its size of `sizes` (N, 2): (indices with -1 for fillers, batch).
 
-    One batch size for each canvas, a multiple of `devices`: its pictures spread evenly over as few batches as
-    `batch_pixels` (canvas pixels a batch) allows.
+    canvases: shapes and pictures a batch, of `evaluation_canvases`.
     """
-    where = buckets.assign(sizes, canvases)
+    where = buckets.assign(sizes, list(canvases))
     jobs: list[tuple[Shape, np.ndarray]] = []
-    for number, (height, width) in enumerate(canvases):
+    for number, (shape, slots) in enumerate(canvases.items()):
         rows = np.flatnonzero(where == number)
-        if not len(rows):
-            continue
-        slots = _slots(len(rows), batch_pixels // (height * width), devices)
         rows = np.concatenate([rows, np.full(-len(rows) % slots, FILLER)])
-        jobs += [((height, width), part) for part in rows.reshape(-1, slots)]
+        jobs += [(shape, part) for part in rows.reshape(-1, slots)]
 
     def load(job: int) -> tuple[np.ndarray, Batch]:
         shape, rows = jobs[job]

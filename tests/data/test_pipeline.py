@@ -6,7 +6,7 @@ from PIL import Image
 
 from mtp.config import get_config
 from mtp.data import buckets, pipeline
-from mtp.data.pipeline import TrainBatches, evaluation_batches
+from mtp.data.pipeline import TrainBatches, evaluation_batches, evaluation_canvases
 from mtp.data.plan import TrainPlan
 from mtp.data.schema import DataError, Dataset
 
@@ -176,8 +176,8 @@ def test_a_changed_file_is_an_error(mixed):
 
 def evaluate(data, indices, sizes, k=3, batch_pixels=20_000, multiple=1):
     c = config()
-    canvases = buckets.choose_canvases(sizes, k)
-    batches = evaluation_batches(data, indices, sizes, canvases, batch_pixels, multiple, c.data, c.input)
+    canvases = evaluation_canvases([sizes], k, batch_pixels, multiple)
+    batches = evaluation_batches(data, indices, sizes, canvases, c.data, c.input)
     return canvases, list(batches)
 
 
@@ -223,3 +223,18 @@ def test_evaluation_scales_to_the_asked_size(mixed):
         for index, size in zip(picked, batch["sizes"], strict=True):
             if index >= 0:
                 assert tuple(size) == tuple(buckets.trimmed(sizes[index]))
+
+
+def test_two_sets_share_their_canvases_and_batch_sizes(mixed):
+    """As validation, test and two size rules do: no program more than canvases."""
+    data, c = dataset(mixed), config()
+    halves = np.arange(N // 3), np.arange(N // 3, N)
+    sets = [data.sizes[rows] for rows in halves]
+    canvases = evaluation_canvases(sets, 2, 20_000, 1)
+    shapes = set()
+    for rows, sizes in zip(halves, sets, strict=True):
+        batches = list(evaluation_batches(data, rows, sizes, canvases, c.data, c.input))
+        seen = np.concatenate([i for i, _ in batches])
+        assert sorted(seen[seen >= 0]) == rows.tolist()
+        shapes |= {batch["images"].shape for _, batch in batches}
+    assert shapes == {(slots, *shape, 3) for shape, slots in canvases.items()}

@@ -23,6 +23,7 @@ from ml_collections import ConfigDict, config_flags
 from mtp import experiment, results, train, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
 from mtp.config import CACHE, ConfigError
+from mtp.data import buckets
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
@@ -140,7 +141,7 @@ def picture_hashes(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
 
 
 def announce(built: Training) -> None:
-    """What is about to run, in three lines."""
+    """What is about to run, in a few lines."""
     d, c = built.dataset, built.config
     counts = ", ".join(f"{len(d.indices(s))} {s}" for s in ("train", "validation", "test"))
     print(
@@ -148,6 +149,11 @@ def announce(built: Training) -> None:
     )
     for message in d.skipped:
         print(f"skipped {message}")
+    if c.input.order == "buckets":
+        middle, high = buckets.distortion(d.sizes[d.indices("train")], c.input.sizes)
+        print(
+            f"training warps aspect ratios by a factor of {middle:.3f} (median), {high:.3f} (95th percentile)"
+        )
     print(
         f"{built.steps} steps of {c.input.batch_size} pictures, {len(built.plan.shapes)} programs to compile",
         flush=True,

@@ -139,8 +139,11 @@ def _checksum(state: Any) -> str:
     return digest.hexdigest()
 
 
-def _compare(wanted: Mapping[str, Any], stored: Mapping[str, Any], where: Path) -> None:
-    """Errors: CheckpointError naming the first arrays whose name, shape or type differs."""
+def _compare(wanted: Mapping[str, Any], stored: Any, where: Path) -> None:
+    """Errors: CheckpointError naming the first arrays whose name, shape or type differs.
+
+    stored: orbax' metadata, a mapping in all but its type.
+    """
     here, there = ({k: f"{x.dtype}{tuple(x.shape)}" for k, x in tree.items()} for tree in (wanted, stored))
     differing = [name for name in {**here, **there} if here.get(name) != there.get(name)]
     if differing:

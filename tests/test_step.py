@@ -238,7 +238,9 @@ def test_one_step_by_hand():
     moved = after.params["heads"]["distribution"]["bias"] - state.params["heads"]["distribution"]["bias"]
     np.testing.assert_allclose(moved, -1e-3 * np.sign(slope["heads"]["distribution"]["bias"]), rtol=1e-3)
     moved = after.params["backbone"]["conv"]["kernel"] - state.params["backbone"]["conv"]["kernel"]
-    np.testing.assert_allclose(np.abs(moved), 1e-4, rtol=0.02)  # the trunk's own rate
+    slope = slope["backbone"]["conv"]["kernel"]
+    # the trunk's own rate; Adam's epsilon shows where a slope is tiny
+    np.testing.assert_allclose(moved, -1e-4 * slope / (np.abs(slope) + 1e-8), rtol=2e-3)
 
 
 def test_weights_of_fillers_only_change_nothing_finite():

@@ -208,7 +208,7 @@ def test_batch_statistics_are_those_of_the_pictures_alone(tiny, canvas):
 def test_frozen_statistics_are_used_and_kept(tiny, canvas):
     shown = pictures([(33, 60)])
     module = NASNet(NASNET_A["tiny"])
-    images, sizes = canvas(shown, 33, 61)
+    images, sizes = map(jnp.asarray, canvas(shown, 33, 61))
     (frozen, _), kept = module.apply(
         tiny.variables, to_float(images, sizes), sizes, BatchStatistics(0.5, True), mutable=["batch_stats"]
     )

@@ -88,6 +88,10 @@ class Progress:
             numbers = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
             tqdm.write(f"step {step}  validation  {numbers}")
 
+    def resume(self) -> None:
+        """After a pause for an evaluation or a save, which is no part of the training speed."""
+        self._bar.unpause()
+
     def close(self) -> None:
         self._bar.close()
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from mtp import evaluate
 from mtp.checkpoint import Checkpoints
+from mtp.data.pipeline import Ahead
 from mtp.experiment import Training, abstract_state, new_state
 from mtp.log import Progress, Writer
 from mtp.mesh import batch_sharding, compiler_options, put_batch, replicated
@@ -92,16 +93,16 @@ def validate(experiment: Training, state: TrainState) -> dict[str, float]:
 def train_until(
     experiment: Training,
     programs: Programs,
+    batches: Ahead,
     state: TrainState,
     stop: int,
     tell: "Report",
     signal_: StopSignal,
 ) -> TrainState:
     """Steps up to `stop`; the metrics of a step are fetched after the next one was dispatched."""
-    batches = experiment.batches.iterate(int(state.step), stop)
     pending: tuple[int, Mapping] | None = None
-    for step, batch in zip(range(int(state.step), stop), batches, strict=True):
-        state, metrics = programs(state, put_batch(batch, experiment.mesh))
+    for step in range(int(state.step), stop):
+        state, metrics = programs(state, put_batch(next(batches), experiment.mesh))
         if pending:
             tell(*pending, waited=batches.waited)
         pending = step + 1, metrics
@@ -155,19 +156,21 @@ def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | N
     programs = Programs(experiment, experiment.plan.shapes)
     state = restore_or_init(experiment, checkpoints, writer)
     start = int(state.step)
+    batches = experiment.batches.iterate(start, experiment.steps)
     progress = Progress(
         experiment.steps, start, experiment.config.input.batch_size, experiment.config.log.every_steps
     )
     report = Report(experiment.config, writer, progress)
     try:
         for stop, evaluates in stops(experiment, start):
-            state = train_until(experiment, programs, state, stop, report, stop_signal)
+            state = train_until(experiment, programs, batches, state, stop, report, stop_signal)
             # a signal on the very step of an evaluation waits for it: its save is not repeated
             metrics = validate(experiment, state) if evaluates and int(state.step) == stop else {}
             if metrics:
                 writer.write(stop, {f"validation/{k}": v for k, v in metrics.items()})
                 progress.say(stop, metrics)
             checkpoints.save(int(state.step), state, dict(meta), metrics.get("emd_r2"))
+            progress.resume()
             if stop_signal.received:
                 break
     finally:

@@ -121,6 +121,21 @@ def test_pictures_per_second_count_the_steps_of_this_start_only(capsys, monkeypa
     assert last.endswith("03:14 left")
 
 
+def test_an_evaluation_between_two_steps_is_no_part_of_the_speed(capsys, monkeypatch):
+    now = [100.0]
+    progress = Progress(total=100, initial=0, batch_size=8, every_steps=1)
+    monkeypatch.setattr(progress._bar, "_time", lambda: now[0])
+    progress._bar.start_t = progress._bar.last_print_t = now[0]
+    for step in range(1, 8):
+        now[0] += 2.0
+        progress.update(step, loss=0.0, waited=0.0)
+        if step == 4:
+            now[0] += 600.0
+            progress.resume()
+    progress.close()
+    assert all("4.0 pictures/s" in line for line in capsys.readouterr().out.splitlines())
+
+
 class Terminal(io.StringIO):
     def isatty(self):
         return True

@@ -89,10 +89,10 @@ class Package:
     remarks: tuple[str, ...]
 
 
-def insist(path: Path | str, faults: Sequence[Fault]) -> None:
+def insist(path: Path | str, faults: Sequence[Fault], unit: str = "line") -> None:
     """Errors: DataError that names the file and its first faults, where there is any."""
     if faults:
-        shown = [f"line {f.line}: {f.message}" if f.line else f.message for f in faults[:SHOWN]]
+        shown = [f"{unit} {f.line}: {f.message}" if f.line else f.message for f in faults[:SHOWN]]
         more = f"\n  and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise DataError(f"{path}: {len(faults)} problems\n  " + "\n  ".join(shown) + more)
 
@@ -138,7 +138,7 @@ def parse_rows(data: bytes) -> tuple[Rows, list[Fault]]:
             good.append(row)
             numbers.append(number)
     table = np.array(good, np.int64).reshape(-1, COLUMNS)
-    return _checked(rows_of(table[:, 1], table[:, 2:12], table[:, 12:14], table[:, 14]), numbers, faults)
+    return checked(rows_of(table[:, 1], table[:, 2:12], table[:, 12:14], table[:, 14]), numbers, faults)
 
 
 def _malformed(data: bytes, line: bytes, cells: Sequence[bytes]) -> str:
@@ -157,8 +157,10 @@ def rows_of(ids: np.ndarray, votes: np.ndarray, tags: np.ndarray, challenges: np
     return Rows(*(np.asarray(column, np.int64) for column in (ids, votes, tags, challenges)))
 
 
-def _checked(rows: Rows, numbers: Sequence[int], faults: list[Fault]) -> tuple[Rows, list[Fault]]:
-    """Rows whose values can be, and the faults of the others; numbers: each row's line."""
+def checked(
+    rows: Rows, numbers: Sequence[int], faults: list[Fault], unit: str = "line"
+) -> tuple[Rows, list[Fault]]:
+    """Rows whose values can be, and all faults in order; numbers: each row's line (or other unit)."""
     line = np.array(numbers, np.int64)
     _, first, place = np.unique(rows.ids, return_index=True, return_inverse=True)
     first = first[place]
@@ -176,7 +178,7 @@ def _checked(rows: Rows, numbers: Sequence[int], faults: list[Fault]) -> tuple[R
         "none": lambda i: "a picture needs at least one vote; all counts are 0. Remove the line",
         "tags": lambda i: f"tags lie in 0..{TAGS}; they are {rows.tags[i, 0]} and {rows.tags[i, 1]}",
         "challenge": lambda i: f"a challenge is 0 or more; it is {rows.challenges[i]}",
-        "repeated": lambda i: f"id {rows.ids[i]} stands in line {line[first[i]]} already; keep one",
+        "repeated": lambda i: f"id {rows.ids[i]} stands in {unit} {line[first[i]]} already; keep one",
     }
     for kind, mask in wrong.items():
         faults += [Fault(int(line[i]), say[kind](i)) for i in np.flatnonzero(mask)]

@@ -19,7 +19,9 @@ def get_config() -> ConfigDict:
 
     c.data = ConfigDict()
     c.data.name = "votes"  # "votes": a folder of pictures with votes.csv; "ava"; "demo": the generated set
-    c.data.dir = ""  # the folder ("votes"); the built set ("ava"); the cache ("demo", "" = the user's cache folder)
+    c.data.dir = (
+        ""  # the folder ("votes"); the built set ("ava"); the cache ("demo", "" = the user's cache folder)
+    )
     c.data.split = ""  # "ava": a name of data/ava_splits.py; "": official
     c.data.split_dir = ""  # "ava": folder with the lists of a split that is not AVA's own
     c.data.csv = "votes.csv"  # label file inside the folder

@@ -109,7 +109,9 @@ class Ava(FileReaderBuilder):
             filename_template=template,
         )
         self.info.set_splits(tfds.core.splits.SplitDict([split]))
-        ava_table.save(Path(self.data_path) / ava_table.NAME, self._source.table(shards))
+        table = self._source.table(shards)
+        ava_table.write_left_out(Path(self.data_path) / ava_table.LEFT_OUT, table)
+        ava_table.save(Path(self.data_path) / ava_table.NAME, table)
         shutil.rmtree(folder)
 
     def download_and_prepare(self, **options: Any) -> None:

@@ -12,8 +12,9 @@ its labels occur together as they should (Shallow DOF with Macro in 162 test pic
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def load(
         style_names=tuple(table.style_names.tolist()),
         metadata=_metadata(table, order),
         read=_reader(folder, order),
-        skipped=(*assignment.remarks, *_left_out(table, len(table) - len(order))),
+        skipped=(*assignment.remarks, *_left_out(folder, table, len(table) - len(order))),
         style_tests=style_tests,
         hashes=table.hashes[order],
     )
@@ -107,14 +108,18 @@ def _metadata(table: Table, order: np.ndarray) -> dict[str, tuple[str, ...]]:
     numbers = table.challenges[order].tolist()
     return {
         "challenge": tuple(challenges.get(c, str(c)) if c else "" for c in numbers),
-        "tags": tuple(";".join(tags.get(t, str(t)) for t in pair if t) for pair in table.tags[order].tolist()),
+        "tags": tuple(
+            ";".join(tags.get(t, str(t)) for t in pair if t) for pair in table.tags[order].tolist()
+        ),
         "category": tuple(category.get(key, "") for key in table.ids[order].tolist()),
     }
 
 
-def _left_out(table: Table, excluded: int) -> list[str]:
+def _left_out(folder: Path, table: Table, excluded: int) -> list[str]:
     lost = len(table.lost_ids)
-    remarks = [f"{lost:,} rows of votes have no usable picture, see {ava_table.NAME}"] if lost else []
+    remarks = (
+        [f"{lost:,} rows of votes have no usable picture, see {folder / ava_table.LEFT_OUT}"] if lost else []
+    )
     return remarks + ([exclusions.announcement(excluded)] if excluded else [])
 
 
@@ -122,18 +127,19 @@ def _reader(folder: Path, order: np.ndarray) -> Callable[[int], bytes]:
     """index -> the picture file's bytes; the records are opened on first use, so that a start costs nothing."""
 
     @functools.cache
-    def records():
+    def records() -> Sequence[Mapping[str, Any]]:
+        # not at the top: other data sets need no TFDS
         import tensorflow_datasets as tfds
 
-        source = tfds.builder_from_directory(folder).as_data_source(
-            "train", decoders={"image": tfds.decode.SkipDecoding()}
-        )
-        return source
+        builder = tfds.builder_from_directory(folder)
+        return builder.as_data_source("train", decoders={"image": tfds.decode.SkipDecoding()})
 
     return lambda index: records()[int(order[index])]["image"]
 
 
 def describe(dataset: Dataset) -> str:
     """Counts and hash of each part of a split, a line each."""
-    lines = [f"{part:>10} {len(dataset.indices(part)):>8,}  sha256 {dataset.split_sha256(part)}" for part in SPLITS]
+    lines = [
+        f"{part:>10} {len(dataset.indices(part)):>8,}  sha256 {dataset.split_sha256(part)}" for part in SPLITS
+    ]
     return "\n".join(lines)

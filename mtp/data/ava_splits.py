@@ -5,9 +5,9 @@
 | official | every other row / 5 % of them, whole challenges / generic_test (19,930 of its 20,000 ids have a row) |
 | ls, ss | generic_ls_train, generic_ss_train / 5 % of it / generic_test (Murray et al. 2012) |
 | animal .. stilllife | the category's 2,500 / 5 % of them / its 2,500 (Murray et al. 2012) |
-| paper | 200,000 / 25,000 / 25,000 by a seeded order of the ids; the rest stands aside (the paper's 4.1, which gives no seed) |
+| paper | 200,000 / 25,000 / 25,000 by a seeded order of the ids, the rest stands aside (4.1, which gives no seed) |
 | random | 80 / 10 / 10 % by a seeded hash of each id, so that added rows move nobody |
-| lists | the user's own lists (data.split_dir); under a name of `LISTED` their lengths are compared with the known ones |
+| lists | the user's own lists (data.split_dir); under a name of `LISTED` their lengths are checked |
 """
 
 import dataclasses
@@ -77,8 +77,8 @@ def assign(
     absent = [f"{listed}.jpgl" for listed in wanted if listed not in lists]
     if absent:
         raise DataError(
-            f"the split {name} needs {', '.join(absent)} of the official package's aesthetics_image_lists; put them into "
-            "the source and build the set again, or choose data.split=random"
+            f"the split {name} needs {', '.join(absent)} of the official package's aesthetics_image_lists; put "
+            "them into the source and build the set again, or choose data.split=random"
         )
     remarks = [_without_row(f"{listed}.jpgl", lists[listed], known) for listed in wanted]
     names = from_lists(ids, challenges, lists[train] if train else None, None, lists[test])
@@ -111,7 +111,10 @@ def official(ids: np.ndarray, challenges: np.ndarray, test: np.ndarray) -> tuple
 
 def held_out(ids: np.ndarray, challenges: np.ndarray) -> np.ndarray:
     """(N,) whether a picture's challenge is one of the 5 % for validation; a picture of none counts by itself."""
-    keys = [f"challenge {c}" if c else f"picture {i}" for i, c in zip(ids.tolist(), challenges.tolist(), strict=True)]
+    keys = [
+        f"challenge {c}" if c else f"picture {i}"
+        for i, c in zip(ids.tolist(), challenges.tolist(), strict=True)
+    ]
     chosen = {key: fraction(key, "validation:") < VALIDATION for key in set(keys)}
     return np.array([chosen[key] for key in keys], bool)
 
@@ -132,12 +135,12 @@ def _paper(ids: np.ndarray, seed: int) -> Assignment:
     for name, count in PAPER.items():
         names[order[start : start + count]] = name
         start += count
-    return Assignment(tuple(names.tolist()), (f"{len(ids) - total:,} pictures are in no part of the split paper",))
+    return Assignment(
+        tuple(names.tolist()), (f"{len(ids) - total:,} pictures are in no part of the split paper",)
+    )
 
 
-def _listed(
-    name: str, ids: np.ndarray, challenges: np.ndarray, folder: str, known: np.ndarray
-) -> Assignment:
+def _listed(name: str, ids: np.ndarray, challenges: np.ndarray, folder: str, known: np.ndarray) -> Assignment:
     if not folder or not Path(folder).is_dir():
         raise ConfigError(
             f"the split {name} needs data.split_dir, a folder with its lists (files whose names contain train, val and "
@@ -149,12 +152,16 @@ def _listed(
         # ILGnet calls its test list val.txt
         found["test"] = found.pop("val")
     if "test" not in found:
-        raise DataError(f"{folder} must hold a list whose name contains test; it holds {_names(Path(folder))}")
+        raise DataError(
+            f"{folder} must hold a list whose name contains test; it holds {_names(Path(folder))}"
+        )
     _refuse_shared(folder, found)
     remarks = [_without_row(part, listed, known) for part, listed in found.items()]
     for part, count in zip(("train", "val", "test"), LISTED[name], strict=True):
         if count and part in found and len(found[part]) != count:
-            remarks.append(f"the {part} list in {folder} has {len(found[part]):,} ids; that of {name} has {count:,}")
+            remarks.append(
+                f"the {part} list in {folder} has {len(found[part]):,} ids; that of {name} has {count:,}"
+            )
     names = from_lists(ids, challenges, found.get("train"), found.get("val"), found["test"])
     return Assignment(names, tuple(filter(None, remarks)))
 
@@ -179,7 +186,7 @@ def _refuse_shared(folder: str, found: Mapping[str, np.ndarray]) -> None:
             both = np.intersect1d(found[a], found[b])
             if len(both):
                 raise DataError(
-                    f"{folder}: {len(both)} ids are in the lists {a} and {b}, the first is {both[0]}; an id has one part"
+                    f"{folder}: {len(both)} ids are in the lists {a} and {b}, the first is {both[0]}; keep it in one"
                 )
 
 

@@ -1,5 +1,6 @@
 """The small table beside the records: all that is known of a built set's pictures, without their bytes."""
 
+import csv
 import dataclasses
 import os
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import numpy as np
 from mtp.data.schema import DataError
 
 NAME = "labels.npz"
+LEFT_OUT = "left_out.csv"
 _LIST = "list/"  # prefix of the id lists among the arrays of the file
 
 
@@ -54,6 +56,14 @@ def save(path: Path, table: Table) -> None:
     with temporary.open("wb") as file:
         np.savez(file, **arrays)
     os.replace(temporary, path)
+
+
+def write_left_out(path: Path, table: Table) -> None:
+    """image,reason: the rows of votes without a usable picture, for people to read."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "reason"))
+        writer.writerows(zip(table.lost_ids.tolist(), table.lost_reasons.tolist(), strict=True))
 
 
 def load(path: Path) -> Table:

@@ -15,7 +15,9 @@ def load(config: ConfigDict, seed: int) -> Dataset:
     Errors: DataError naming every bad row or picture; ValueError on an unknown data.name.
     """
     if config.name != "ava" and (config.split or config.split_dir):
-        raise ConfigError("data.split and data.split_dir are for data.name=ava; other folders name splits in their CSV")
+        raise ConfigError(
+            "data.split and data.split_dir are for data.name=ava; other folders name splits in their CSV"
+        )
     match config.name:
         case "ava":
             if not config.dir:

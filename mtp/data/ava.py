@@ -23,6 +23,7 @@ import tensorflow_datasets as tfds
 from absl import app, flags, logging
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
+from tensorflow_datasets.core.splits import SplitDict, SplitInfo
 
 from mtp.data import ava_shards, ava_source, ava_table
 from mtp.data.ava_files import RATINGS, STYLES
@@ -102,13 +103,13 @@ class Ava(FileReaderBuilder):
         for place, number in enumerate(filled):
             target = template.sharded_filepath(shard_index=place, num_shards=len(filled))
             os.rename(ava_shards.records(folder, number), target)
-        split = tfds.core.SplitInfo(
+        split = SplitInfo(
             name="train",
             shard_lengths=[len(shards[number].ids) for number in filled],
             num_bytes=sum(shards[number].length for number in filled),
             filename_template=template,
         )
-        self.info.set_splits(tfds.core.splits.SplitDict([split]))
+        self.info.set_splits(SplitDict([split]))
         table = self._source.table(shards)
         ava_table.write_left_out(Path(self.data_path) / ava_table.LEFT_OUT, table)
         ava_table.save(Path(self.data_path) / ava_table.NAME, table)
@@ -194,6 +195,10 @@ def summary(source: Source, folder: Path) -> str:
     named = table.lost_ids[table.lost_reasons != MISSING]
     if len(named):
         lines.append(f"! unusable pictures: {', '.join(map(str, named[:30]))}{' ...' * (len(named) > 30)}")
+    kinds = zip(table.kind_names.tolist(), table.kind_counts.tolist(), strict=True)
+    lines += [
+        f"! {count} pictures are {kind}, kept as they are and read like others" for kind, count in kinds
+    ]
     return "\n".join(lines)
 
 

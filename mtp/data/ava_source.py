@@ -5,6 +5,7 @@ import functools
 import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -123,6 +124,7 @@ class Source:
         for shard in shards:
             lost |= {int(key): why for key, why in shard.lost.items()}
         lost = dict(sorted(lost.items()))
+        kinds = sum((Counter(shard.kinds) for shard in shards), Counter())
         names = package.styles.names if package.styles else ()
         return Table(
             ids=ids,
@@ -140,6 +142,8 @@ class Source:
             challenge_names=np.array(list(package.challenges.values()), np.str_),
             lost_ids=np.array(list(lost), np.int64),
             lost_reasons=np.array(list(lost.values()), np.str_),
+            kind_names=np.array(list(kinds), np.str_),
+            kind_counts=np.array(list(kinds.values()), np.int64),
             fingerprint=self.fingerprint,
             lists=package.lists,
         )

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -23,7 +24,8 @@ class Table:
     height and width upright; hashes (N,) uint64, the first 64 bits of SHA-256 of the picture's bytes.
     styles_train, styles_test: (N, S) int8 of 0 and 1, -1 where the picture is not in that list. style_names: (S,).
     tag_ids, tag_names, challenge_ids, challenge_names: as in the official package, where it was there.
-    lost_ids, lost_reasons: rows of votes whose picture is missing or cannot be used. lists: name -> ids.
+    lost_ids, lost_reasons: rows of votes whose picture is missing or cannot be used. kind_names, kind_counts: format
+    and mode of pictures that are no plain RGB JPEG. lists: name -> ids.
     """
 
     ids: np.ndarray
@@ -41,6 +43,8 @@ class Table:
     challenge_names: np.ndarray
     lost_ids: np.ndarray
     lost_reasons: np.ndarray
+    kind_names: np.ndarray
+    kind_counts: np.ndarray
     fingerprint: str
     lists: Mapping[str, np.ndarray]
 
@@ -73,9 +77,9 @@ def load(path: Path) -> Table:
             f"{path} must lie beside the records of a built set; build it with python -m mtp.data.ava"
         )
     try:
-        with np.load(path) as file:
+        with path.open("rb") as raw, np.load(raw) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is damaged ({error}); remove its folder and build the set again") from error
     lists = {k.removeprefix(_LIST): arrays.pop(k) for k in list(arrays) if k.startswith(_LIST)}
     arrays["fingerprint"] = str(arrays["fingerprint"])

@@ -97,4 +97,5 @@ def _number(cell: Mapping[str, Any], *, with_interval: bool) -> str:
 
 def _table(header: list[str], body: list[list[str]]) -> str:
     rows = [header, ["---"] * len(header), *body]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    # a stroke within a cell would end it
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

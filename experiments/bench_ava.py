@@ -1,0 +1,199 @@
+"""What reading AVA costs.  python -m experiments.bench_ava FOLDER WORK > experiments/results/bench_ava.txt
+
+FOLDER: AVA_part.txt and the official package's lists. WORK: an empty folder for generated pictures and what is built of
+them (2 GB). Measures parsing, building, random access, an epoch's order, and how long a run takes to its first
+compilation; nothing is timed against a limit.
+"""
+
+import io
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mtp.config import get_config
+from mtp.data import ava_files, ava_load, images
+from mtp.data.plan import TrainPlan
+
+ROWS = 255_530  # of the whole AVA.txt
+LIMIT = 100_000_000
+
+
+def whole(part: bytes) -> bytes:
+    """As many rows as AVA.txt has: those of the part, repeated under new ids."""
+    cells = [line.split(b" ", 2)[2] for line in part.splitlines()]
+    return b"".join(b"%d %d %s\n" % (i, i, cells[i % len(cells)]) for i in range(1, ROWS + 1))
+
+
+def jpegs(width: int, height: int, count: int = 40) -> list[bytes]:
+    """Pictures with edges, gradients and noise, as large in bytes as photographs of that size."""
+    rng, result = np.random.default_rng(0), []
+    for _ in range(count):
+        small = rng.integers(0, 256, (max(height // 8, 1), max(width // 8, 1), 3), dtype=np.uint8)
+        pixels = np.asarray(
+            Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC), np.float32
+        )
+        pixels = pixels + rng.normal(0, 8, (height, width, 3))
+        file = io.BytesIO()
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file, "JPEG", quality=90)
+        result.append(file.getvalue())
+    return result
+
+
+def download(folder: Path, rows: list[bytes], package: Path, width: int, height: int) -> float:
+    """An AVA download with these rows; the mean length of its pictures in bytes."""
+    for name in ("style_image_lists", "aesthetics_image_lists"):
+        shutil.copytree(package / name, folder / name, copy_function=shutil.copyfile)
+    for name in ("tags.txt", "challenges.txt"):
+        shutil.copyfile(package / name, folder / name)
+    (folder / "AVA.txt").write_bytes(b"\n".join(rows) + b"\n")
+    (folder / "images").mkdir()
+    bank = jpegs(width, height)
+    for number, row in enumerate(rows):
+        key, picture = row.split()[1].decode(), bank[number % len(bank)]
+        # a comment with the id makes every file another one
+        comment = b"\xff\xfe" + (2 + 8).to_bytes(2, "big") + f"{key:>8}".encode()
+        (folder / "images" / f"{key}.jpg").write_bytes(picture[:2] + comment + picture[2:])
+    return float(np.mean([len(picture) for picture in bank]))
+
+
+def build(source: Path, data_dir: Path) -> tuple[float, float, float]:
+    """Seconds, and the largest memory in MB of the command and of one of its processes."""
+    code = (
+        "import resource, runpy, sys\n"
+        "def peak(who): return resource.getrusage(who).ru_maxrss / 1024\n"
+        "if __name__ == '__main__':\n"
+        "    try: runpy.run_module('mtp.data.ava', run_name='__main__')\n"
+        "    finally: print('peak', peak(resource.RUSAGE_SELF), peak(resource.RUSAGE_CHILDREN))\n"
+    )
+    script = data_dir.with_suffix(".py")
+    script.write_text(code)
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, str(script), f"--source={source}", f"--data_dir={data_dir}"],
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    seconds = time.perf_counter() - start
+    _, own, child = done.stdout.splitlines()[-1].split()
+    return seconds, float(own), float(child)
+
+
+def random_access(data_dir: Path, count: int, threads: int) -> float:
+    """Pictures read and decoded a second, in random order, each once."""
+    dataset = ava_load.load(data_dir)
+    order = np.random.default_rng(0).permutation(len(dataset))[:count]
+
+    def read(index: int) -> None:
+        images.decode(dataset.read(int(index)), dataset.images[index], LIMIT)
+
+    read(0)
+    start = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, order))
+    return count / (time.perf_counter() - start)
+
+
+def epoch_order() -> tuple[float, float]:
+    """MB that the plan and the order of an epoch of all of AVA hold, and seconds for the first batch."""
+    import tracemalloc
+
+    config = get_config()
+    sizes = np.random.default_rng(0).integers(300, 801, (ROWS, 2)).astype(np.int32)
+    tracemalloc.start()
+    start = time.perf_counter()
+    plan = TrainPlan.from_config(config, np.arange(ROWS), sizes)
+    plan.batch(0)
+    seconds, held = time.perf_counter() - start, tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return held / 1e6, seconds
+
+
+def start_up(data_dir: Path, workdir: Path) -> float:
+    """Seconds from the command to the line that comes before compilation."""
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [sys.executable, "-m", "mtp.main", "--config=configs/ava.py", "--config.model.weights=",
+         f"--config.data.dir={data_dir}", f"--workdir={workdir}"],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        for line in process.stdout:
+            if "programs to compile" in line:
+                seconds = time.perf_counter() - start
+                process.kill()
+                return seconds
+    raise RuntimeError("the run ended before it compiled")
+
+
+def small_sizes(folder: Path, work: Path) -> None:
+    """Building 1,000 and all rows with small pictures: rate and memory, then a start on the larger one."""
+    rows = (folder / "AVA_part.txt").read_bytes().splitlines()
+    for count in (1_000, len(rows)):
+        source, data_dir = work / f"source-{count}", work / f"data-{count}"
+        source.mkdir()
+        download(source, rows[:count], folder, 120, 80)
+        seconds, own, child = build(source, data_dir)
+        print(
+            f"build of {count} pictures of 120x80: {seconds:.1f} s, {count / seconds:.0f} pictures/s, peak memory"
+        )
+        print(f"  {own:.0f} MB in the command, {child:.0f} MB in the largest of its processes", flush=True)
+        seconds, _, _ = build(source, data_dir)
+        print(f"  the same command again: {seconds:.1f} s")
+        shutil.rmtree(source)
+    print(
+        f"start of training on {len(rows)} pictures, to the first compilation: {start_up(data_dir, work / 'run'):.1f} s"
+    )
+
+
+def usual_size(folder: Path, work: Path, count: int = 4_000) -> None:
+    """Building and reading pictures of 640x480."""
+    rows = (folder / "AVA_part.txt").read_bytes().splitlines()[:count]
+    source, data_dir = work / "source-640", work / "data-640"
+    source.mkdir()
+    length = download(source, rows, folder, 640, 480)
+    seconds, own, child = build(source, data_dir)
+    print(f"build of {count} pictures of 640x480, {length / 1e3:.0f} kB each: {seconds:.1f} s, ", end="")
+    print(f"{count / seconds:.0f} pictures/s")
+    print(
+        f"  peak memory {own:.0f} MB in the command, {child:.0f} MB in the largest of its processes",
+        flush=True,
+    )
+    rates = ", ".join(f"{n} threads {random_access(data_dir, 1_500, n):.0f}" for n in (1, 2))
+    print(f"random read and decode, 640x480: {rates} pictures/s", flush=True)
+
+
+def main() -> None:
+    folder, work = Path(sys.argv[1]), Path(sys.argv[2])
+    work.mkdir(parents=True, exist_ok=True)
+    print(f"{date.today()}, {len(os.sched_getaffinity(0))} cores, CPU, Python {platform.python_version()}")
+    print(f"load average at the start {os.getloadavg()[0]:.1f}")
+    data = whole((folder / "AVA_part.txt").read_bytes())
+    start = time.perf_counter()
+    rows, faults = ava_files.parse_rows(data)
+    print(
+        f"parsing and validating {len(rows)} rows ({len(faults)} faults): {time.perf_counter() - start:.2f} s"
+    )
+    held, seconds = epoch_order()
+    print(
+        f"order of an epoch of {ROWS} pictures: {held:.1f} MB, first batch after {seconds:.2f} s", flush=True
+    )
+    usual_size(folder, work)
+    small_sizes(folder, work)
+    print(f"peak memory of this script {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    print(f"load average at the end {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

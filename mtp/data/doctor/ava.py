@@ -21,7 +21,8 @@ def source(folder: Path, split: str) -> Listing | None:
     path = ava_files.find(folder, "AVA.txt")
     if path is None:
         return None
-    rows, bad = ava_files.parse_rows(path.read_bytes())
+    data = path.read_bytes()
+    rows, bad = ava_files.parse_rows(data)
     package, pictures = ava_files.read_package(folder), ava_pictures.find_pictures(folder)
     excluded = exclusions.read(folder)
     kept = np.array([str(key) not in excluded for key in rows.ids.tolist()], bool)
@@ -32,6 +33,7 @@ def source(folder: Path, split: str) -> Listing | None:
         split, ids, rows.challenges[place], package.lists, seed=0, folder="", known=rows.ids
     )
     parts = dict(zip(ids.tolist(), assignment.names, strict=True))
+    paths = {str(key): pictures.paths[key] for key in ids.tolist()}
     styles = package.styles
     nothing = np.zeros(0, np.int64)
     found = [
@@ -55,11 +57,16 @@ def source(folder: Path, split: str) -> Listing | None:
         groups=None,
         faults=tuple(found),
         excluded=excluded,
-        read=lambda name: pictures.paths[int(name)].read_bytes(),
-        stamp=lambda name: file_stamp(pictures.paths[int(name)]),
-        file_name=lambda name: pictures.paths[int(name)].name,
+        read=lambda name: paths[name].read_bytes(),
+        stamp=lambda name: file_stamp(paths[name]),
+        file_name=lambda name: paths[name].name,
         known_broken=BROKEN,
-        remarks=(*package.remarks, *(f"{name} is not there" for name in package.absent)),
+        remarks=(
+            *ava_files.remarks(data, path.name),
+            *package.remarks,
+            *assignment.remarks,
+            *(f"{name} is not there" for name in package.absent),
+        ),
     )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import struct
 import warnings
 
 import numpy as np
@@ -11,6 +12,8 @@ from mtp.data.schema import DataError
 
 ORIENTATION = 0x0112  # EXIF tag
 TURNED = (5, 6, 7, 8)  # its values that swap height and width
+# what Pillow's readers raise on damaged files of the formats they know
+BROKEN = (OSError, SyntaxError, ValueError, RuntimeError, IndexError, struct.error)
 INSPECTED = 60  # pixels; a 640x480 JPEG is then decoded at an eighth of its size
 
 
@@ -51,7 +54,7 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
         raise TooLarge(f"{name}: {error}; make it smaller, or leave it out") from error
     except UnidentifiedImageError as error:
         raise _not_a_picture(data, name) from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except BROKEN as error:
         raise _damaged(name, error) from error
     if image.width * image.height > max_pixels:
         raise TooLarge(
@@ -86,11 +89,15 @@ def upright_size(data: bytes, name: str, max_pixels: int) -> tuple[int, int]:
 
     Errors: ImageError where the header shows something that `decode` would refuse.
     """
-    return _upright(_open(data, name, max_pixels))
+    return _upright(_open(data, name, max_pixels), name)
 
 
-def _upright(image: Image.Image) -> tuple[int, int]:
-    turned = image.getexif().get(ORIENTATION) in TURNED
+def _upright(image: Image.Image, name: str) -> tuple[int, int]:
+    try:
+        # a PNG may hold its EXIF behind the pixels, which are read then
+        turned = image.getexif().get(ORIENTATION) in TURNED
+    except BROKEN as error:
+        raise _damaged(name, error) from error
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
@@ -107,7 +114,7 @@ def _loaded(image: Image.Image, name: str) -> Image.Image:
     """The whole picture, upright, in RGB."""
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except BROKEN as error:
         raise _damaged(name, error) from error
     return _rgb(ImageOps.exif_transpose(image))
 
@@ -137,7 +144,7 @@ def inspect(data: bytes, name: str, max_pixels: int) -> Inspection:
     Errors: ImageError.
     """
     image = _open(data, name, max_pixels)
-    height, width = _upright(image)
+    height, width = _upright(image, name)
     transparent, mode = image.has_transparency_data, image.mode
     deep = mode.startswith(("I", "F")) or (image.format == "PNG" and data[24] == 16)  # IHDR's bit depth
     image.draft(None, (INSPECTED, INSPECTED))
@@ -145,14 +152,22 @@ def inspect(data: bytes, name: str, max_pixels: int) -> Inspection:
     return Inspection(
         height=height,
         width=width,
-        # a telephone's JPEG with a preview behind it
         format="JPEG" if image.format == "MPO" else image.format or "",
         mode=mode,
         deep=deep,
         transparent=transparent,
-        animated=image.format != "MPO" and getattr(image, "is_animated", False),
+        animated=_animated(image),
         small=small,
     )
+
+
+def _animated(image: Image.Image) -> bool:
+    try:
+        # a telephone's JPEG with a preview has two frames
+        return image.format != "MPO" and getattr(image, "is_animated", False)
+    except BROKEN:
+        # only the first frame counts, and that is whole
+        return False
 
 
 def _rgb(image: Image.Image) -> Image.Image:

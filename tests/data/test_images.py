@@ -118,6 +118,7 @@ def test_resize_keeps_what_has_the_size_and_averages_when_shrinking():
     np.testing.assert_allclose(small[2:-2, 2:-2], 127.5, atol=6)  # without antialiasing: 0 or 255
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of broken tags of a TIFF
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "AVIF"])
 def test_a_damaged_file_of_any_kind_is_an_image_error_at_most(kind):
     data = encoded(picture(), kind)

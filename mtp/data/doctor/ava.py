@@ -9,6 +9,7 @@ from mtp.data import ava_files, ava_load, ava_pictures, ava_splits, ava_table, e
 from mtp.data.ava_files import KNOWN_BROKEN, RATINGS
 from mtp.data.doctor.listing import Listing, file_stamp
 from mtp.data.faults import Fault
+from mtp.data.schema import Dataset
 
 BROKEN = frozenset(map(str, KNOWN_BROKEN))
 
@@ -101,11 +102,19 @@ def built(folder: Path, split: str) -> Listing | None:
         groups=None,
         faults=tuple(found),
         excluded=exclusions.read(folder),
-        read=lambda name: data.read(place[name]),
+        read=lambda name: _read(data, place[name]),
         stamp=lambda name: table.fingerprint,
         file_name=lambda name: "",
         known_broken=BROKEN,
     )
+
+
+def _read(data: Dataset, index: int) -> bytes:
+    """Errors: OSError where the record is damaged."""
+    try:
+        return data.read(index)
+    except RuntimeError as error:
+        raise OSError(f"its record is damaged: {error}") from error
 
 
 def _missing(ids: np.ndarray) -> Iterator[Fault]:

@@ -25,7 +25,7 @@ from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.splits import SplitDict, SplitInfo
 
-from mtp.data import ava_shards, ava_source, ava_table
+from mtp.data import ava_shards, ava_source, ava_table, exclusions
 from mtp.data.ava_files import RATINGS, STYLES
 from mtp.data.ava_source import MISSING, PUBLISHED, Source
 from mtp.data.schema import DataError
@@ -140,6 +140,7 @@ def build(source: Source, data_dir: Path, processes: int) -> Path:
     """
     folder = data_dir / "ava" / VERSION
     with _alone(folder.parent):
+        _carry_exclusions(source.folder, data_dir)
         if folder.exists():
             built = ava_table.load(folder / ava_table.NAME)
             if built.fingerprint != source.fingerprint:
@@ -156,6 +157,13 @@ def build(source: Source, data_dir: Path, processes: int) -> Path:
         with redirect_stdout(io.StringIO()):
             builder.download_and_prepare(download_dir=str(builder.unfinished))
     return folder
+
+
+def _carry_exclusions(source: Path, data_dir: Path) -> None:
+    """What was excluded from the download stays excluded, unless the built set has a list of its own."""
+    reasons = exclusions.read(source)
+    if reasons and not exclusions.read(data_dir):
+        exclusions.write(data_dir, reasons)
 
 
 def _sweep(folder: Path, keep: Path) -> None:

@@ -10,8 +10,6 @@ import io
 import itertools
 import multiprocessing
 import os
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -23,13 +21,12 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 from PIL import Image
-from tqdm import tqdm
 
 from mtp.data import images, parquet
+from mtp.data.progress import Progress
 from mtp.data.schema import DataError
 
 PICTURES = 500  # of a shard: 60 MB of AVA
-PLAIN_EVERY = 30.0  # seconds between lines of progress
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +74,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     missing = [number for number in range(len(jobs)) if not is_whole(folder, number)]
     total, done = sum(map(len, jobs)), sum(map(len, jobs)) - sum(len(jobs[n]) for n in missing)
-    bar = _Progress(total, done)
+    bar = Progress("building", total, done)
     # spawned, since the caller may run threads
     context = multiprocessing.get_context("spawn")
     with closing(bar), ProcessPoolExecutor(min(processes, max(len(missing), 1)), mp_context=context) as pool:
@@ -99,32 +96,7 @@ def write(
     return [read(folder, number) for number in range(len(jobs))]
 
 
-class _Progress:
-    """A bar with rate and time left; where the output is no terminal, a line every half minute."""
-
-    def __init__(self, total: int, done: int):
-        self._bar = tqdm(total=total, initial=done, desc="building", unit="picture", disable=None)
-        self._total, self._first, self._done = total, done, done
-        self._start = self._said = time.monotonic()
-
-    def update(self, pictures: int) -> None:
-        self._bar.update(pictures)
-        self._done += pictures
-        now = time.monotonic()
-        if self._bar.disable and now - self._said > PLAIN_EVERY:
-            rate = (self._done - self._first) / (now - self._start)
-            left = (self._total - self._done) / rate / 60
-            print(
-                f"{self._done} of {self._total} pictures, {rate:.0f} a second, {left:.0f} min left",
-                file=sys.stderr,
-            )
-            self._said = now
-
-    def close(self) -> None:
-        self._bar.close()
-
-
-def _collect(waiting: dict[Future, int], jobs: Sequence[Sequence[Picture]], bar: _Progress) -> None:
+def _collect(waiting: dict[Future, int], jobs: Sequence[Sequence[Picture]], bar: Progress) -> None:
     """Wait for a shard; its error is raised here."""
     for future in wait(waiting, return_when=FIRST_COMPLETED).done:
         bar.update(len(jobs[waiting.pop(future)]))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mtp.data import ava_files, ava_pictures, label_formats
+from mtp.data import ava_files, ava_pictures, exclusions, label_formats
 from mtp.data.ava_files import STYLES, Package
 from mtp.data.ava_shards import Picture, Shard
 from mtp.data.ava_table import Table
@@ -102,13 +102,20 @@ class Source:
         return [pictures[start : start + size] for start in range(0, len(pictures), size)]
 
     def check_lost(self, lost: Sequence[Mapping[int, str]]) -> None:
-        """Errors: DataError where more rows than `max_skipped` allows have no usable picture, naming some."""
-        unusable = [f"{key}: {why}" for found in lost for key, why in found.items()]
-        total, rows = len(self.missing) + len(unusable), len(self.labels.rows)
+        """Errors: DataError where more rows than `max_skipped` allows have no usable picture, naming some.
+
+        Pictures in the source's excluded.csv are left out on purpose and do not count.
+        """
+        excluded = exclusions.read(self.folder)
+        missing = [key for key in self.missing.tolist() if str(key) not in excluded]
+        unusable = [
+            f"{key}: {why}" for found in lost for key, why in found.items() if str(key) not in excluded
+        ]
+        total, rows = len(missing) + len(unusable), len(self.labels.rows)
         if total > self.max_skipped * rows:
-            named = [*unusable[:10], *(f"{key}: {MISSING}" for key in self.missing[:5])]
+            named = [*unusable[:10], *(f"{key}: {MISSING}" for key in missing[:5])]
             raise DataError(
-                f"{self.folder}: {total} of {rows} rows of votes have no usable picture ({len(self.missing)} without "
+                f"{self.folder}: {total} of {rows} rows of votes have no usable picture ({len(missing)} without "
                 f"a file, {len(unusable)} unusable); complete the download, or accept it with "
                 f"--max_skipped={math.ceil(1000 * total / rows) / 1000}\n  " + "\n  ".join(named)
             )

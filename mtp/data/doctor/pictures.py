@@ -4,15 +4,15 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
-
-from tqdm import tqdm
 
 from mtp.data import faults, images
 from mtp.data.doctor import perceptual
 from mtp.data.doctor.listing import Listing
 from mtp.data.faults import Kind
+from mtp.data.progress import Progress
 
 FORM = "1"  # of the journal; another one is not gone on with
 CHUNK = 200  # pictures between two writes: what a kill can lose
@@ -86,10 +86,7 @@ def scan(listing: Listing, journal: Journal, max_pixels: int, threads: int) -> N
             return unseen(image, "", faults.DAMAGED, f"the file cannot be read ({error})", b"")
 
     count = len(listing.images)
-    with (
-        ThreadPoolExecutor(threads) as pool,
-        tqdm(total=count, desc="looking", unit="picture", disable=None) as bar,
-    ):
+    with ThreadPoolExecutor(threads) as pool, closing(Progress("looking", count)) as bar:
         for start in range(0, count, CHUNK):
             part = listing.images[start : start + CHUNK]
             found = pool.map(look, part, journal.stamps(part))

@@ -155,6 +155,19 @@ def test_a_built_set(download, tmp_path, draw, findings, capsys):
     assert "leak: same file" not in findings(tmp_path / "out")
 
 
+def test_what_is_excluded_from_a_download_stays_out_of_the_built_set(download, tmp_path):
+    download.truncate(1006)
+    download.picture(1007).unlink()
+    shutil.copy(download.picture(1046), download.picture(1012))
+    with pytest.raises(DataError, match="1 of 60 rows of votes have no usable picture"):
+        build(ava_source.read(download.folder), tmp_path / "data", processes=1)
+    assert main([str(download.folder), f"--out={tmp_path}/out", "--fix"]) == 0
+    build(ava_source.read(download.folder), tmp_path / "data", processes=1)
+    assert main([str(tmp_path / "data"), f"--out={tmp_path}/built"]) == 0
+    data = ava_load.load(tmp_path / "data")
+    assert len(data) == 57 and not {"1006", "1007", "1012"} & set(data.images)
+
+
 def test_a_damaged_record_is_one_picture_less(download, tmp_path, findings):
     folder = build(ava_source.read(download.folder), tmp_path / "data", processes=1)
     (records,) = folder.glob("*.array_record*")

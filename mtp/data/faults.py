@@ -61,6 +61,10 @@ DAMAGED = Kind(
     "damaged picture", STOPS, "the file is cut short or cannot be decoded to its end", "fetch it again",
     exclude=True,
 )  # fmt: skip
+UNREADABLE = Kind(
+    "unreadable file", STOPS, "the disk does not give the file", "look at its permissions, and at the disk",
+    exclude=True,
+)  # fmt: skip
 KNOWN_BROKEN = Kind(
     "known broken", STOPS, "one of AVA's seven pictures that are broken or missing in every copy",
     "nothing to fetch: leave it out", exclude=True,
@@ -148,8 +152,9 @@ ANIMATED = Kind("animation", NOTE, "the first frame is used", "export the frame 
 
 # in the order of a report
 KINDS = (
-    MISSING, EMPTY_FILE, WEB_PAGE, UNKNOWN_FORMAT, DAMAGED, KNOWN_BROKEN, TOO_LARGE, TOO_SMALL, BAD_ROW, BAD_VOTES,
-    NO_VOTES, REPEATED_ROW, BAD_SPLIT, BAD_STYLE, TORN_GROUP, LEAK, NEAR_LEAK, DUPLICATE, NEAR_DUPLICATE, STYLE_LEAK,
-    STYLE_WITHOUT_LABEL, ID_WITHOUT_ROW, LOST, STRAY_PICTURE, FEW_RATERS, WRONG_SUFFIX, CMYK, SIXTEEN_BIT, TRANSPARENT,
-    ANIMATED,
+    MISSING, EMPTY_FILE, WEB_PAGE, UNKNOWN_FORMAT, DAMAGED, UNREADABLE, KNOWN_BROKEN, TOO_LARGE, TOO_SMALL,
+    BAD_ROW, BAD_VOTES, NO_VOTES, REPEATED_ROW, BAD_SPLIT, BAD_STYLE, TORN_GROUP,
+    LEAK, NEAR_LEAK, DUPLICATE, NEAR_DUPLICATE,
+    STYLE_LEAK, STYLE_WITHOUT_LABEL, ID_WITHOUT_ROW, LOST, STRAY_PICTURE, FEW_RATERS,
+    WRONG_SUFFIX, CMYK, SIXTEEN_BIT, TRANSPARENT, ANIMATED,
 )  # fmt: skip

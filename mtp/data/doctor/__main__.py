@@ -9,6 +9,7 @@ that changed. Exit status: 0: nothing affects training; 1: something does; 2: it
 import argparse
 import json
 import os
+import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,6 +92,9 @@ if __name__ == "__main__":
         status = main(sys.argv[1:])
     except (ConfigError, DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        status = 2
+    except sqlite3.Error as error:
+        print(f"error: pictures.sqlite of --out cannot be used ({error}); remove it", file=sys.stderr)
         status = 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from here", file=sys.stderr)

@@ -40,9 +40,11 @@ def _alike(album: Album) -> np.ndarray:
 
 def _clusters(numbers: np.ndarray) -> list[np.ndarray]:
     """Positions with the same number, ascending, where there are at least two."""
-    order = np.argsort(numbers, kind="stable")
-    bounds = np.flatnonzero(np.diff(numbers[order])) + 1
-    return [members for members in np.split(order, bounds) if len(members) > 1]
+    _, number, count = np.unique(numbers, return_inverse=True, return_counts=True)
+    shared = np.flatnonzero(count[number] > 1)
+    shared = shared[np.argsort(number[shared], kind="stable")]
+    bounds = np.flatnonzero(np.diff(number[shared])) + 1
+    return np.split(shared, bounds) if len(shared) else []
 
 
 def _faults(listing: Listing, places: Sequence[int], leak: Kind, duplicate: Kind) -> Iterator[Fault]:

@@ -1,6 +1,7 @@
 """What a data set says of itself, before anyone looks at a picture."""
 
 import dataclasses
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def votes_folder(folder: Path, csv: str, group: str) -> Listing:
     column = table.columns.group
     groups = tuple(row[column] or row["image"] for row in rows) if column else None
     names = tuple(row["image"] for row in rows)
-    files = {name: votes_csv.find(folder, name) for name in names}
+    named = [*names, *excluded, *(fault.image for fault in table.faults)]
     return Listing(
         name=folder.resolve().name,
         form="votes folder",
@@ -63,14 +64,11 @@ def votes_folder(folder: Path, csv: str, group: str) -> Listing:
         votes=_votes(table, rows),
         splits=_splits(table, rows, groups or names),
         groups=groups,
-        faults=(
-            *table.faults,
-            *_strays(folder, [*names, *excluded, *(fault.image for fault in table.faults)]),
-        ),
+        faults=(*table.faults, *_strays(folder, named)),
         excluded=excluded,
-        read=lambda name: files[name].read_bytes(),
-        stamp=lambda name: file_stamp(files[name]),
-        file_name=lambda name: files[name].name,
+        read=lambda name: votes_csv.find(folder, name).read_bytes(),
+        stamp=lambda name: file_stamp(votes_csv.find(folder, name)),
+        file_name=lambda name: name,
     )
 
 
@@ -97,6 +95,6 @@ def _strays(folder: Path, named: Sequence[str]) -> list[Fault]:
 
 
 def file_stamp(path: Path) -> str:
-    """Size and time of change."""
+    """Place, size and time of change."""
     status = path.stat()
-    return f"{status.st_size}-{status.st_mtime_ns}"
+    return f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}"

@@ -14,7 +14,7 @@ from mtp.data.doctor.listing import Listing
 from mtp.data.faults import Kind
 from mtp.data.progress import Progress
 
-FORM = "1"  # of the journal; another one is not gone on with
+TABLE = "seen_1"  # of the journal; what is written under another name is not gone on with
 CHUNK = 200  # pictures between two writes: what a kill can lose
 KINDS: dict[type[images.ImageError], Kind] = {
     images.EmptyFile: faults.EMPTY_FILE,
@@ -54,22 +54,24 @@ class Journal:
     def __init__(self, path: Path):
         self._base = sqlite3.connect(path)
         columns = ", ".join(Seen._fields)
-        self._base.execute(f"CREATE TABLE IF NOT EXISTS seen ({columns}, PRIMARY KEY (image)) WITHOUT ROWID")
+        self._base.execute(
+            f"CREATE TABLE IF NOT EXISTS {TABLE} ({columns}, PRIMARY KEY (image)) WITHOUT ROWID"
+        )
 
     def stamps(self, images: Sequence[str]) -> list[str]:
         """Each picture's stamp when it was seen, "" where it was not."""
-        query = "SELECT stamp FROM seen WHERE image = ?"
+        query = f"SELECT stamp FROM {TABLE} WHERE image = ?"
         rows = [self._base.execute(query, (image,)).fetchone() for image in images]
         return [row[0] if row else "" for row in rows]
 
     def add(self, seen: Sequence[Seen]) -> None:
         marks = ", ".join("?" * len(Seen._fields))
         with self._base:
-            self._base.executemany(f"INSERT OR REPLACE INTO seen VALUES ({marks})", seen)
+            self._base.executemany(f"INSERT OR REPLACE INTO {TABLE} VALUES ({marks})", seen)
 
     def __iter__(self) -> Iterator[Seen]:
         """In the order of their names' bytes, one at a time."""
-        return (Seen(*row) for row in self._base.execute("SELECT * FROM seen ORDER BY image"))
+        return (Seen(*row) for row in self._base.execute(f"SELECT * FROM {TABLE} ORDER BY image"))
 
     def close(self) -> None:
         self._base.close()
@@ -80,10 +82,10 @@ def scan(listing: Listing, journal: Journal, max_pixels: int, threads: int) -> N
 
     def look(image: str, known: str) -> Seen | None:
         try:
-            stamp = f"{FORM} {max_pixels} {listing.stamp(image)}"
+            stamp = f"{max_pixels} {listing.stamp(image)}"
             return None if stamp == known else see(image, stamp, listing.read(image), max_pixels)
         except OSError as error:
-            return unseen(image, "", faults.DAMAGED, f"the file cannot be read ({error})", b"")
+            return unseen(image, "", faults.UNREADABLE, str(error), b"")
 
     count = len(listing.images)
     with ThreadPoolExecutor(threads) as pool, closing(Progress("looking", count)) as bar:

@@ -61,7 +61,7 @@ def test_a_file_that_cannot_be_read_is_a_fault_and_is_tried_again(listing, tmp_p
 
     journal = pictures.Journal(tmp_path / "journal")
     pictures.scan(dataclasses.replace(listing, read=refused), journal, 10**8, threads=1)
-    assert {seen.fault for seen in journal} == {"damaged picture"}
+    assert {seen.fault for seen in journal} == {"unreadable file"}
     assert "Permission denied" in next(iter(journal)).detail
     pictures.scan(listing, journal, 10**8, threads=1)
     assert {seen.fault for seen in journal} == {""}

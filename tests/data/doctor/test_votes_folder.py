@@ -222,6 +222,20 @@ def test_a_very_large_picture_is_named_not_decoded(sound, tmp_path, findings):
     assert findings(tmp_path / "out") == {"too large": {"p00.jpg"}}
 
 
+def test_a_folder_without_a_single_picture(tmp_path, findings, capsys):
+    (tmp_path / "votes.csv").write_text("image,c1,c2\na.jpg,1,2\nb.jpg,1,2\n")
+    assert main([str(tmp_path), f"--out={tmp_path}/out"]) == 1
+    assert findings(tmp_path / "out") == {"missing picture": {"a.jpg", "b.jpg"}}
+    assert "0 pictures" in capsys.readouterr().out
+
+
+def test_a_damaged_journal_is_named(sound, tmp_path):
+    (tmp_path / "pictures.sqlite").write_bytes(b"no data base at all, but long enough to be looked at" * 20)
+    command = [sys.executable, "-m", "mtp.data.doctor", str(sound), f"--out={tmp_path}"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "pictures.sqlite of --out cannot be used" in done.stderr
+
+
 def test_min_raters_is_an_option(sound, tmp_path, findings):
     assert main([str(sound), f"--out={tmp_path}/out", "--min_raters=13"]) == 0
     assert len(findings(tmp_path / "out")["few raters"]) == 40

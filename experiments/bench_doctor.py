@@ -1,8 +1,9 @@
 """How fast the doctor looks, and how much memory it takes.  python -m experiments.bench_doctor
 
 Makes votes folders of generated JPEGs in a temporary folder (300 MB), runs the doctor on each in a process of its
-own, first afresh and then with everything seen, and prints seconds, seconds of processor time (which other work on the
-machine hardly touches) and the largest resident memory as a Markdown table. The small pictures show how memory grows with their number. About four minutes on 2 cores.
+own, first afresh and then with everything seen, and prints seconds, seconds of processor time (which other work on
+the machine hardly touches) and the largest resident memory as a Markdown table. The small pictures show how memory
+grows with their number. About five minutes on 2 cores.
 """
 
 import datetime

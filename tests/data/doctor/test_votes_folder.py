@@ -229,13 +229,6 @@ def test_a_folder_without_a_single_picture(tmp_path, findings, capsys):
     assert "0 pictures" in capsys.readouterr().out
 
 
-def test_a_damaged_journal_is_named(sound, tmp_path):
-    (tmp_path / "pictures.sqlite").write_bytes(b"no data base at all, but long enough to be looked at" * 20)
-    command = [sys.executable, "-m", "mtp.data.doctor", str(sound), f"--out={tmp_path}"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and "pictures.sqlite of --out cannot be used" in done.stderr
-
-
 def test_min_raters_is_an_option(sound, tmp_path, findings):
     assert main([str(sound), f"--out={tmp_path}/out", "--min_raters=13"]) == 0
     assert len(findings(tmp_path / "out")["few raters"]) == 40
@@ -247,15 +240,43 @@ def test_min_raters_is_an_option(sound, tmp_path, findings):
         ([], "required: DATASET"),
         (["{folder}", "--fixx"], "unrecognized arguments: --fixx"),
         (["{folder}", "--min_raters=x"], "invalid int value: 'x'"),
+    ],
+)
+def test_bad_arguments_exit_with_2(arguments, message, sound, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([argument.format(folder=sound) for argument in arguments])
+    assert stop.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
         (["nowhere"], "nowhere must be a folder with votes.csv, an AVA download"),
-        (["{folder}", "--csv=other.csv"], "must be a folder with other.csv"),
+        (["{folder}", "--csv=other.csv"], r"must be a folder with other\.csv"),
         (["{folder}", "--group=theme"], "no column 'theme'"),
     ],
 )
-def test_what_cannot_be_examined_exits_with_2(arguments, message, sound):
-    command = [sys.executable, "-m", "mtp.data.doctor", *(a.format(folder=sound) for a in arguments)]
+def test_what_cannot_be_examined_is_an_error(arguments, message, sound):
+    with pytest.raises(DataError, match=message):
+        main([argument.format(folder=sound) for argument in arguments])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "status", "message"),
+    [
+        ("votes.csv", 2, "error: {folder}/votes.csv: the header must name the columns image,c1"),
+        ("out/pictures.sqlite", 2, "pictures.sqlite of --out cannot be used"),
+        ("images/p00.jpg", 1, ""),
+    ],
+)
+def test_exit_status_of_the_command(spoil, status, message, sound):
+    path = sound / spoil
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"neither table, picture nor data base,\n" * 20)
+    command = [sys.executable, "-m", "mtp.data.doctor", str(sound), f"--out={sound}/out"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == status and message.format(folder=sound) in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_json_holds_all(sound, tmp_path):

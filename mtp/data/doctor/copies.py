@@ -57,15 +57,10 @@ def _faults(listing: Listing, places: Sequence[int], leak: Kind, duplicate: Kind
         return
     keeps = min((listing.splits[i] for i in places), key=PRECEDENCE.index)
     kept = [i for i in places if listing.splits[i] == keeps]
-    for split in PRECEDENCE:
-        here = [i for i in places if listing.splits[i] == split]
-        if split != keeps:
-            for i in here:
-                yield _fault(leak, listing, i, kept)
-        else:
-            yield from (
-                _fault(duplicate, listing, i, kept[:1]) for i in here[1:] if not _grouped(listing, i, kept[0])
-            )
+    yield from (_fault(leak, listing, i, kept) for i in places if listing.splits[i] != keeps)
+    yield from (
+        _fault(duplicate, listing, i, kept[:1]) for i in kept[1:] if not _grouped(listing, i, kept[0])
+    )
 
 
 def _grouped(listing: Listing, one: int, other: int) -> bool:

@@ -14,20 +14,7 @@ from mtp.data.schema import SPLITS
 SHOWN = 3  # faults of a kind on the terminal
 BAR = 40  # characters of the longest bar
 SIZES = 8  # most frequent sizes that are named
-ASPECTS = (
-    0.0,
-    0.5,
-    0.6,
-    0.7,
-    0.8,
-    0.95,
-    1.05,
-    1.25,
-    1.4,
-    1.6,
-    2.0,
-    np.inf,
-)  # width / height; 1.05: nearly square
+ASPECTS = (0, 0.5, 0.6, 0.7, 0.8, 0.95, 1.05, 1.25, 1.4, 1.6, 2, np.inf)  # width / height
 HEADINGS = {
     faults.STOPS: "Training stops at these",
     faults.HARMS: "Training would run, but its numbers would be wrong",
@@ -50,12 +37,8 @@ def terminal(diagnosis: Diagnosis) -> str:
     if len(diagnosis.sizes):
         lines += ["", "Aspect ratios (width / height)", *_bars(aspects(diagnosis.sizes))]
         common, others = sizes(diagnosis.sizes)
-        lines += [
-            "",
-            "Sizes (width x height in pixels)",
-            *_bars(common),
-            *([f"  {others}"] if others else []),
-        ]
+        lines += ["", "Sizes (width x height in pixels)", *_bars(common)]
+        lines += [f"  {others}"] if others else []
     return "\n".join([*lines, "", verdict(diagnosis)])
 
 

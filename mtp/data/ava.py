@@ -6,7 +6,6 @@ goes on where it was killed, uses all processors, and does nothing where the set
 """
 
 import fcntl
-import functools
 import io
 import os
 import re
@@ -18,47 +17,19 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow_datasets as tfds
 from absl import app, flags, logging
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
-from tensorflow_datasets.core.example_serializer import ExampleSerializer
 from tensorflow_datasets.core.splits import SplitDict, SplitInfo
 
 from mtp.data import ava_shards, ava_source, ava_table, exclusions
-from mtp.data.ava_files import RATINGS, STYLES
+from mtp.data.ava_load import describe, load
+from mtp.data.ava_records import features, serialize
 from mtp.data.ava_source import MISSING, PUBLISHED, Source
 from mtp.data.schema import DataError
 
 VERSION = "1.0.0"
 MAX_PIXELS = 100_000_000
-
-
-def features() -> tfds.features.FeaturesDict:
-    """A record: the picture file's own bytes, and its labels; style is -1 everywhere where there is no label."""
-    return tfds.features.FeaturesDict(
-        {
-            "id": tfds.features.Scalar(np.int64),
-            "image": tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg"),
-            "votes": tfds.features.Tensor(shape=(RATINGS,), dtype=np.int32),
-            "tags": tfds.features.Tensor(shape=(2,), dtype=np.int32),
-            "challenge": tfds.features.Scalar(np.int32),
-            "style": tfds.features.Tensor(shape=(STYLES,), dtype=np.int32),
-            "style_part": tfds.features.ClassLabel(names=["none", "train", "test"]),
-        }
-    )
-
-
-@functools.cache
-def _serializer() -> tuple[tfds.features.FeaturesDict, ExampleSerializer]:
-    made = features()
-    return made, ExampleSerializer(made.get_serialized_info())
-
-
-def serialize(example: dict[str, Any]) -> bytes:
-    """An example as a record."""
-    made, serializer = _serializer()
-    return serializer.serialize_example(made.encode_example(example))
 
 
 class Ava(FileReaderBuilder):
@@ -224,6 +195,8 @@ def main(_: Sequence[str]) -> None:
     except (DataError, OSError) as error:
         sys.exit(f"error: {error}")
     print(summary(source, folder))
+    if "generic_test" in source.package.lists:
+        print(f"split official:\n{describe(load(Path(f.data_dir), enlarge=True))}")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,10 @@ from mtp.data.schema import SPLITS, DataError, Dataset
 MIN_SIDE = 32  # pixels; below it NASNet's last map would be empty
 
 
+class DamagedRecord(DataError, RuntimeError):
+    """The records' checksum does not hold: a disk's fault, or a file cut short."""
+
+
 def load(
     data_dir: Path, *, split: str = "", split_dir: str = "", seed: int = 0, enlarge: bool = False
 ) -> Dataset:
@@ -134,7 +138,15 @@ def _reader(folder: Path, order: np.ndarray) -> Callable[[int], bytes]:
         builder = tfds.builder_from_directory(folder)
         return builder.as_data_source(split="train", decoders={"image": tfds.decode.SkipDecoding()})
 
-    return lambda index: records()[int(order[index])]["image"]
+    def read(index: int) -> bytes:
+        try:
+            return records()[int(order[index])]["image"]
+        except RuntimeError as error:
+            raise DamagedRecord(
+                f"a record in {folder} is damaged ({error}); remove the folder and build the set again"
+            ) from error
+
+    return read
 
 
 def describe(dataset: Dataset) -> str:

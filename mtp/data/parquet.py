@@ -17,7 +17,7 @@ def _open(path: Path) -> Any:
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise DataError(f"{path}: parquet files need pyarrow; pip install pyarrow") from error
+        raise DataError(f'{path}: parquet files need pyarrow; pip install "pyarrow>=26,<27"') from error
     try:
         return pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowInvalid, OSError) as error:

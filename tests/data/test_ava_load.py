@@ -1,6 +1,7 @@
 """A built AVA as a data set: splits, styles under both protocols, exclusions, metadata."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -104,3 +105,14 @@ def test_a_table_that_is_cut_short(data_dir, tmp_path):
 def test_each_part_has_its_count_and_hash(data_dir):
     data = ava_load.load(data_dir)
     assert f"{len(data.indices('train')):>8}  sha256 {data.split_sha256('train')}" in ava_load.describe(data)
+
+
+def test_a_damaged_record_is_an_error_that_says_so(data_dir, tmp_path):
+    copy = shutil.copytree(data_dir, tmp_path / "copy")
+    for path in copy.glob("ava/*/*.array_record-*"):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3 : len(data) // 2] = b"x" * (len(data) // 2 - len(data) // 3)
+        path.write_bytes(data)
+    data = ava_load.load(copy)
+    with pytest.raises(DataError, match=r"a record in .* is damaged"):
+        [data.read(i) for i in range(len(data))]

@@ -12,7 +12,7 @@ its labels occur together as they should (Shallow DOF with Macro in 162 test pic
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +131,7 @@ def _reader(folder: Path, order: np.ndarray) -> Callable[[int], bytes]:
     """index -> the picture file's bytes; the records are opened on first use, so that a start costs nothing."""
 
     @functools.cache
-    def records() -> Sequence[Mapping[str, Any]]:
+    def records() -> Any:
         # not at the top: other data sets need no TFDS
         import tensorflow_datasets as tfds
 

@@ -6,7 +6,6 @@ again, so that a build that was killed goes on with the next one. Nothing but th
 
 import dataclasses
 import hashlib
-import io
 import itertools
 import multiprocessing
 import os
@@ -20,7 +19,6 @@ from typing import Any
 
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
-from PIL import Image
 
 from mtp.data import images, parquet
 from mtp.data.progress import Progress
@@ -142,12 +140,12 @@ def _write(
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
         for picture, data in _bytes(pictures):
             try:
-                height, width = images.decode(data, str(picture.id), max_pixels).shape[:2]
+                seen = images.inspect(data, str(picture.id), max_pixels)
             except images.ImageError as error:
                 lost[picture.id] = str(error).removeprefix(f"{picture.id}: ")
                 continue
-            kinds[_kind(data)] += 1
-            rows.append((picture.id, (height, width), hashlib.sha256(data).digest()[:8]))
+            kinds[f"{seen.format} {seen.mode}"] += 1
+            rows.append((picture.id, (seen.height, seen.width), hashlib.sha256(data).digest()[:8]))
             writer.write(serialize(_example(picture, data)))
         writer.close()
         os.replace(temporary, path)
@@ -196,11 +194,6 @@ def _bytes(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, bytes]]:
         else:
             inside = list(group)
             yield from zip(inside, parquet.pictures(Path(file), [p.row for p in inside]), strict=True)
-
-
-def _kind(data: bytes) -> str:
-    with Image.open(io.BytesIO(data)) as image:
-        return f"{image.format} {image.mode}"
 
 
 def _example(picture: Picture, data: bytes) -> dict[str, Any]:

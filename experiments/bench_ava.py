@@ -66,18 +66,18 @@ def download(folder: Path, rows: list[bytes], package: Path, width: int, height:
     return float(np.mean([len(picture) for picture in bank]))
 
 
-def build(source: Path, data_dir: Path) -> tuple[float, float, float]:
-    """Seconds, and the largest memory in MB of the command and of one of its processes."""
+def build(source: Path, data_dir: Path) -> tuple[float, float, float, float]:
+    """Seconds, seconds of processor time, and the largest memory in MB of the command and of one of its processes."""
     code = (
         "import resource, runpy, sys\n"
         "def peak(who): return resource.getrusage(who).ru_maxrss / 1024\n"
         "if __name__ == '__main__':\n"
         "    try: runpy.run_module('mtp.data.ava', run_name='__main__')\n"
-        "    finally: print('peak', peak(resource.RUSAGE_SELF), peak(resource.RUSAGE_CHILDREN))\n"
+        "    finally: print(peak(resource.RUSAGE_SELF), peak(resource.RUSAGE_CHILDREN))\n"
     )
     script = data_dir.with_suffix(".py")
     script.write_text(code)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), processor()
     done = subprocess.run(
         [sys.executable, str(script), f"--source={source}", f"--data_dir={data_dir}"],
         env=os.environ | {"PYTHONPATH": os.getcwd()},
@@ -85,13 +85,33 @@ def build(source: Path, data_dir: Path) -> tuple[float, float, float]:
         capture_output=True,
         text=True,
     )
-    seconds = time.perf_counter() - start
-    _, own, child = done.stdout.splitlines()[-1].split()
-    return seconds, float(own), float(child)
+    own, child = done.stdout.splitlines()[-1].split()
+    return time.perf_counter() - start, processor() - used, float(own), float(child)
 
 
-def random_access(data_dir: Path, count: int, threads: int) -> float:
-    """Pictures read and decoded a second, in random order, each once."""
+def processor() -> float:
+    """Seconds of processor time of all processes that this one started and that ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def report_build(count: int, size: str, source: Path, data_dir: Path) -> None:
+    """Rate by the clock, which other work on the machine slows down, and by processor time, which it does not."""
+    seconds, used, own, child = build(source, data_dir)
+    print(
+        f"build of {count} pictures of {size}: {seconds:.1f} s, {count / seconds:.0f} pictures/s by the clock;"
+    )
+    print(
+        f"  processor time {1e3 * used / count:.2f} ms a picture, {2 * count / used:.0f} pictures/s of two free cores"
+    )
+    print(
+        f"  peak memory {own:.0f} MB in the command, {child:.0f} MB in the largest of its processes",
+        flush=True,
+    )
+
+
+def random_access(data_dir: Path, count: int, threads: int) -> tuple[float, float]:
+    """Pictures read and decoded a second by the clock, in random order, each once; ms of processor time each."""
     dataset = ava_load.load(data_dir)
     order = np.random.default_rng(0).permutation(len(dataset))[:count]
 
@@ -99,10 +119,10 @@ def random_access(data_dir: Path, count: int, threads: int) -> float:
         images.decode(dataset.read(int(index)), dataset.images[index], LIMIT)
 
     read(0)
-    start = time.perf_counter()
+    start, used = time.perf_counter(), time.process_time()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(read, order))
-    return count / (time.perf_counter() - start)
+    return count / (time.perf_counter() - start), 1e3 * (time.process_time() - used) / count
 
 
 def epoch_order() -> tuple[float, float]:
@@ -120,9 +140,9 @@ def epoch_order() -> tuple[float, float]:
     return held / 1e6, seconds
 
 
-def start_up(data_dir: Path, workdir: Path) -> float:
-    """Seconds from the command to the line that comes before compilation."""
-    start = time.perf_counter()
+def start_up(data_dir: Path, workdir: Path) -> tuple[float, float]:
+    """Seconds from the command to the line that comes before compilation, by the clock and of processor time."""
+    start, used = time.perf_counter(), processor()
     with subprocess.Popen(
         [sys.executable, "-m", "mtp.main", "--config=configs/ava.py", "--config.model.weights=",
          f"--config.data.dir={data_dir}", f"--workdir={workdir}"],
@@ -133,7 +153,8 @@ def start_up(data_dir: Path, workdir: Path) -> float:
             if "programs to compile" in line:
                 seconds = time.perf_counter() - start
                 process.kill()
-                return seconds
+                process.wait()
+                return seconds, processor() - used
     raise RuntimeError("the run ended before it compiled")
 
 
@@ -144,17 +165,14 @@ def small_sizes(folder: Path, work: Path) -> None:
         source, data_dir = work / f"source-{count}", work / f"data-{count}"
         source.mkdir()
         download(source, rows[:count], folder, 120, 80)
-        seconds, own, child = build(source, data_dir)
-        print(
-            f"build of {count} pictures of 120x80: {seconds:.1f} s, {count / seconds:.0f} pictures/s, peak memory"
-        )
-        print(f"  {own:.0f} MB in the command, {child:.0f} MB in the largest of its processes", flush=True)
-        seconds, _, _ = build(source, data_dir)
-        print(f"  the same command again: {seconds:.1f} s")
+        report_build(count, "120x80", source, data_dir)
+        print(f"  the same command again: {build(source, data_dir)[0]:.1f} s", flush=True)
         shutil.rmtree(source)
+    seconds, used = start_up(data_dir, work / "run")
     print(
-        f"start of training on {len(rows)} pictures, to the first compilation: {start_up(data_dir, work / 'run'):.1f} s"
+        f"start of training on {len(rows)} pictures, to the first compilation: {seconds:.1f} s by the clock,"
     )
+    print(f"  {used:.1f} s of processor time", flush=True)
 
 
 def usual_size(folder: Path, work: Path, count: int = 4_000) -> None:
@@ -163,15 +181,14 @@ def usual_size(folder: Path, work: Path, count: int = 4_000) -> None:
     source, data_dir = work / "source-640", work / "data-640"
     source.mkdir()
     length = download(source, rows, folder, 640, 480)
-    seconds, own, child = build(source, data_dir)
-    print(f"build of {count} pictures of 640x480, {length / 1e3:.0f} kB each: {seconds:.1f} s, ", end="")
-    print(f"{count / seconds:.0f} pictures/s")
-    print(
-        f"  peak memory {own:.0f} MB in the command, {child:.0f} MB in the largest of its processes",
-        flush=True,
-    )
-    rates = ", ".join(f"{n} threads {random_access(data_dir, 1_500, n):.0f}" for n in (1, 2))
-    print(f"random read and decode, 640x480: {rates} pictures/s", flush=True)
+    report_build(count, f"640x480, {length / 1e3:.0f} kB each", source, data_dir)
+    for threads in (1, 2):
+        rate, used = random_access(data_dir, 1_500, threads)
+        print(
+            f"random read and decode, 640x480, {threads} threads: {rate:.0f} pictures/s by the clock,",
+            end=" ",
+        )
+        print(f"processor time {used:.2f} ms a picture", flush=True)
 
 
 def main() -> None:

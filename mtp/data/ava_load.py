@@ -136,7 +136,8 @@ def _reader(folder: Path, order: np.ndarray) -> Callable[[int], bytes]:
         import tensorflow_datasets as tfds
 
         builder = tfds.builder_from_directory(folder)
-        return builder.as_data_source(split="train", decoders={"image": tfds.decode.SkipDecoding()})
+        decoders = {"image": tfds.decode.SkipDecoding()}
+        return builder.as_data_source(split="train", decoders=decoders)  # pyright: ignore[reportCallIssue]
 
     def read(index: int) -> bytes:
         try:

@@ -28,7 +28,7 @@ def features() -> tfds.features.FeaturesDict:
 @functools.cache
 def _serializer() -> tuple[tfds.features.FeaturesDict, ExampleSerializer]:
     made = features()
-    return made, ExampleSerializer(made.get_serialized_info())
+    return made, ExampleSerializer(made.get_serialized_info())  # pyright: ignore[reportArgumentType]
 
 
 def serialize(example: dict[str, Any]) -> bytes:

@@ -22,6 +22,7 @@ from absl import app, flags, logging
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from tensorflow_datasets.core.splits import SplitDict, SplitInfo
 
+from mtp.config import get_config
 from mtp.data import ava_shards, ava_source, ava_table, exclusions
 from mtp.data.ava_load import describe, load
 from mtp.data.ava_records import features, serialize
@@ -29,7 +30,7 @@ from mtp.data.ava_source import MISSING, PUBLISHED, Source
 from mtp.data.schema import DataError
 
 VERSION = "1.0.0"
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = get_config().data.max_decode_pixels
 
 
 class Ava(FileReaderBuilder):

@@ -11,15 +11,15 @@
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mtp.config import ConfigError
-from mtp.data import label_formats
+from mtp.data import ava_files, label_formats
 from mtp.data.ava_files import CATEGORIES
-from mtp.data.schema import SPLITS, DataError
+from mtp.data.schema import DataError
 from mtp.data.splits import SHARES, fraction
 
 VALIDATION = 0.05  # share of the training challenges
@@ -191,13 +191,8 @@ def _refuse_shared(folder: str, found: Mapping[str, np.ndarray]) -> None:
 
 
 def _without_row(name: str, listed: np.ndarray, known: np.ndarray) -> str:
-    missing = listed[~np.isin(listed, known)]
+    missing = ava_files.without_row(listed, known)
     if not len(missing):
         return ""
     shown = ", ".join(map(str, missing[:3].tolist()))
     return f"{len(missing):,} of the {len(listed):,} ids of {name} have no row of votes ({shown}, ..)"
-
-
-def counts(names: Sequence[str]) -> dict[str, int]:
-    """Pictures of each part."""
-    return {part: names.count(part) for part in SPLITS}

@@ -18,8 +18,12 @@ def get_config() -> ConfigDict:
     c.seed = 0  # of initial weights, order, augmentation; streams are derived by name
 
     c.data = ConfigDict()
-    c.data.name = "votes"  # "votes": a folder of pictures with votes.csv; "demo": the generated set
-    c.data.dir = ""  # the folder ("votes"); the cache ("demo", "" = the user's cache folder)
+    c.data.name = "votes"  # "votes": a folder of pictures with votes.csv; "ava"; "demo": the generated set
+    c.data.dir = (
+        ""  # the folder ("votes"); the built set ("ava"); the cache ("demo", "" = the user's cache folder)
+    )
+    c.data.split = ""  # "ava": a name of data/ava_splits.py; "": official
+    c.data.split_dir = ""  # "ava": folder with the lists of a split that is not AVA's own
     c.data.csv = "votes.csv"  # label file inside the folder
     c.data.group = "group"  # CSV column whose values never cross splits; used where the CSV has it
     c.data.folds = 0  # K > 1: K-fold; fold `fold` is the test split, the next one validation
@@ -101,6 +105,7 @@ def get_config() -> ConfigDict:
     c.eval.batch_pixels = 1_500_000  # canvas pixels a batch
     c.eval.max_pixels = 4_000_000  # a larger picture is an error ("shrink": scaled to it, counted)
     c.eval.too_large = "error"  # or "shrink"
+    c.eval.by = ""  # metadata column whose values get metric rows of their own; several values joined by ";"
     c.eval.bootstrap = 1000  # resamples of the 95 % intervals
     c.eval.pkl_floor = 1e-7  # Eq. 6's floor; 1e-3 is printed beside it
 

@@ -25,7 +25,8 @@ class Facts:
     """What training learnt about its data and later evaluations must read, stored with the checkpoint.
 
     threshold, delta, tau: in ratings. mean_histogram: of the training split, the row to beat.
-    style_kind: "softmax" or "sigmoid".
+    style_kind: "softmax" or "sigmoid". reliability: the constants of the weights that it trained with
+    (`weighting.Reliability`); empty in checkpoints from before they were kept.
     """
 
     ratings: int
@@ -35,6 +36,7 @@ class Facts:
     delta: float
     tau: float
     mean_histogram: tuple[float, ...]
+    reliability: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -73,6 +75,8 @@ def sizes(dataset: Dataset, indices: np.ndarray, config: ConfigDict, rule: str) 
 def canvases(dataset: Dataset, config: ConfigDict, devices: int) -> dict[tuple[int, int], int]:
     """Canvas shapes and pictures a batch for the validation split and the one to evaluate, under all size rules."""
     rows = [dataset.indices(split) for split in dict.fromkeys(("validation", config.eval.split))]
+    if dataset.style_tests is not None:
+        rows.append(np.flatnonzero(~np.isnan(dataset.style_tests).any(axis=1)))
     sets = [sizes(dataset, r, config, rule) for r in rows for rule in size_rules(config)]
     return evaluation_canvases(sets, config.eval.canvases, config.eval.batch_pixels, devices)
 
@@ -109,8 +113,15 @@ def predict(
     return Predictions(indices, distribution, rows.get("p_high"), rows.get("style"))
 
 
-def metric_rows(dataset: Dataset, predictions: Predictions, facts: Facts, config: ConfigDict) -> list[dict]:
-    """The model's row and the reference rows uniform, mean histogram and vote noise."""
+def metric_rows(
+    dataset: Dataset,
+    predictions: Predictions,
+    facts: Facts,
+    config: ConfigDict,
+    *,
+    references_too: bool = True,
+) -> list[dict]:
+    """The model's row and, unless it is wanted alone, the reference rows uniform, mean histogram and vote noise."""
     votes = dataset.votes[predictions.indices]
     groups = None if dataset.groups is None else [dataset.groups[i] for i in predictions.indices]
     rows = {"model": predictions.distribution} | references.rows(
@@ -129,13 +140,13 @@ def metric_rows(dataset: Dataset, predictions: Predictions, facts: Facts, config
         seed=config.seed,
     )
     result = []
-    for name, distribution in rows.items():
+    for name, distribution in rows.items() if references_too else [("model", predictions.distribution)]:
         extras: dict[str, Any] = {}
         if name == "model":
             extras["p_high"] = predictions.p_high
             if known_styles:
                 extras |= {
-                    "styles": dataset.styles[predictions.indices],
+                    "styles": dataset.tested_styles[predictions.indices],
                     "predicted_styles": predictions.style,
                     "style_names": facts.style_names,
                 }

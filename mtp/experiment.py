@@ -12,7 +12,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mtp import evaluate, optim, weighting
+from mtp import breakdown, evaluate, optim, weighting
 from mtp.data.load import load
 from mtp.data.pipeline import TrainBatches
 from mtp.data.plan import TrainPlan
@@ -84,6 +84,9 @@ def learn_facts(dataset: Dataset, config: ConfigDict) -> Facts:
         delta=scale.delta,
         tau=scale.tau,
         mean_histogram=tuple(histograms(dataset.votes[rows]).mean(axis=0).tolist()),
+        reliability=weighting.fit_reliability(
+            dataset.votes[rows], config.loss.reliability, scale.threshold, scale.tau
+        )._asdict(),
     )
 
 
@@ -131,6 +134,7 @@ def prepare_evaluation(
     config: ConfigDict, dataset: Dataset, facts: Facts, steps: int = 1, steps_per_epoch: int = 1
 ) -> Experiment:
     """A model for these facts; the steps shape the learning rates only."""
+    breakdown.check(dataset, config)
     model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names))
     shape = jax.eval_shape(functools.partial(fresh_variables, model, config.seed))
     sigmas = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))

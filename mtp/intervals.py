@@ -113,14 +113,27 @@ def _mean_of(values: np.ndarray) -> Statistic:
     return lambda w: metrics.weighted_mean(values, w)
 
 
+def style_metrics(
+    styles: np.ndarray, predicted: np.ndarray, names: Sequence[str], resamples: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """map and the styles' average precisions of labelled pictures (N, S), as `Evaluation.metrics` gives them."""
+    if not len(styles):
+        return {}
+    weights = resampled_weights(len(styles), None, resamples, seed)
+    statistics = _style_statistics(styles, predicted, names)
+    return {name: _row(name, statistic, kept, weights) for name, (statistic, kept) in statistics.items()}
+
+
 def _style_statistics(
     styles: np.ndarray, predicted: np.ndarray, names: Sequence[str]
 ) -> dict[str, tuple[Statistic, np.ndarray]]:
     labelled = (~np.isnan(styles).any(axis=1)).astype(float)
-    truth = np.nan_to_num(styles)
+    # few of AVA's pictures have a style: the others need not be sorted in every resample
+    rows = np.flatnonzero(labelled)
+    truth, predicted = styles[rows], predicted[rows]
 
     def precision(style: int) -> Statistic:
-        return lambda w: metrics.average_precision(truth[:, style], predicted[:, style], w)
+        return lambda w: metrics.average_precision(truth[:, style], predicted[:, style], w[rows])
 
     each = {f"ap_{name}": (precision(i), labelled) for i, name in enumerate(names)}
 

@@ -20,7 +20,7 @@ import numpy as np
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from mtp import experiment, results, train, workdirs
+from mtp import breakdown, experiment, results, train, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
 from mtp.config import CACHE, ConfigError
 from mtp.data import buckets
@@ -136,6 +136,8 @@ def training_pictures(dataset: Dataset) -> np.ndarray:
 
 def picture_hashes(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
     """Sorted, distinct; the first 64 bits of SHA-256."""
+    if dataset.hashes is not None:
+        return np.unique(dataset.hashes[indices])
     digests = [hashlib.sha256(dataset.read(int(i))).digest()[:8] for i in indices]
     return np.unique(np.frombuffer(b"".join(digests), np.uint64))
 
@@ -148,7 +150,7 @@ def announce(built: Training) -> None:
         f"{d.name}: {len(d)} pictures ({counts}), ratings 1..{d.ratings}, {len(built.facts.style_names)} styles"
     )
     for message in d.skipped:
-        print(f"skipped {message}")
+        print(f"note: {message}")
     if c.input.order == "buckets":
         middle, high = buckets.distortion(d.sizes[d.indices("train")], c.input.sizes)
         print(
@@ -178,8 +180,10 @@ def report(
     contents = []
     for rule, suffix in workdirs.suffixes(config).items():
         predictions = built.predict(state.evaluation_variables(), indices, rule)
+        more = breakdown.elsewhere(built.dataset, config.eval.split)
+        elsewhere = built.predict(state.evaluation_variables(), more, rule) if len(more) else None
         content = results.assemble(
-            built.dataset, predictions, built.facts, config,
+            built.dataset, predictions, built.facts, config, elsewhere=elsewhere,
             split=config.eval.split, size_rule=rule, step=int(state.step), origin=origin,
         )  # fmt: skip
         predicted = folder / f"predictions{suffix}.csv"

@@ -169,7 +169,7 @@ def average_precision(labels: Values, scores: Values, weights: Values) -> float:
     _, place = np.unique(-scores, return_inverse=True)
     hits = np.bincount(place, weights * labels)
     found = np.cumsum(hits)
-    if not found[-1]:
+    if not len(found) or not found[-1]:
         return np.nan
     seen = np.maximum(np.cumsum(np.bincount(place, weights)), 1)
     return float(np.sum(hits / found[-1] * found / seen))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from mtp import breakdown
 from mtp.data import demo
 from mtp.data.schema import Dataset
 from mtp.evaluate import Facts, Predictions, metric_rows
@@ -22,15 +23,24 @@ def assemble(
     facts: Facts,
     config: ConfigDict,
     *,
+    elsewhere: Predictions | None = None,
     split: str,
     size_rule: str,
     step: int,
     origin: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """results.json: metric rows and everything that the numbers depend on. origin: of the loaded weights."""
+    """results.json: metric rows and everything that the numbers depend on.
+
+    origin: of the loaded weights. elsewhere: of style-test pictures outside the split.
+    """
+    style_sets = [predictions, elsewhere] if elsewhere else [predictions]
     content = {
         "split": {"name": split, "sha256": dataset.split_sha256(split), "pictures": len(predictions.indices)},
-        "rows": metric_rows(dataset, predictions, facts, config),
+        "rows": [
+            *metric_rows(dataset, predictions, facts, config),
+            *breakdown.by_metadata(dataset, predictions, facts, config),
+        ],
+        "styles": breakdown.style_protocols(dataset, style_sets, facts, config),
         "seed": config.seed,
         "step": step,
         "mean_histogram": list(facts.mean_histogram),
@@ -64,6 +74,8 @@ def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, fa
     header += ["truth_mean", "pred_mean", "truth_std", "pred_std", "share_above", "p_high", "class"]
     header += ["height", "width", *(f"truth_style_{s}" for s in dataset.style_names)]
     header += [f"pred_style_{s}" for s in facts.style_names if predictions.style is not None]
+    # a column of the data set that is called like one of ours gets a prefix
+    header += [f"data_{name}" if name in header else name for name in dataset.metadata]
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -75,8 +87,9 @@ def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, fa
             p_high = np.nan if predictions.p_high is None else predictions.p_high[row]
             cells = [dataset.images[index], int(votes.sum()), *map(_digits, [*numbers, p_high])]
             cells += ["high" if mean[row] > facts.threshold else "low", *map(int, dataset.sizes[index])]
-            cells += map(_digits, dataset.styles[index])
+            cells += map(_digits, dataset.tested_styles[index])
             cells += map(_digits, [] if predictions.style is None else predictions.style[row])
+            cells += [column[index] for column in dataset.metadata.values()]
             writer.writerow(cells)
     temporary.replace(path)
 

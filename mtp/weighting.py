@@ -54,6 +54,29 @@ def rating_scale(ratings: int, threshold: float = 0.0, delta: float = 0.0, tau: 
     return RatingScale(threshold or middle, delta or step, tau or 0.5 * step)
 
 
+class Reliability(NamedTuple):
+    """The constants that the weights' formulas take from the training split.
+
+    median: of the variance in ratings^2, or of the number of votes (kind "votes"). distribution_mean,
+    two_category_mean: of the weights before they are scaled to mean 1.
+    """
+
+    kind: str
+    median: float
+    distribution_mean: float
+    two_category_mean: float
+
+
+def fit_reliability(votes: np.ndarray, kind: str, threshold: float, tau: float) -> Reliability:
+    """The constants of `reliability` for training pictures with these votes (N, K)."""
+    if kind not in ("variance", "votes", "permuted", "none"):
+        raise ConfigError(f"loss.reliability must be variance, votes, permuted or none, not {kind!r}")
+    counted = votes.sum(axis=1) if kind == "votes" else np.square(mean_and_std(histograms(votes))[1])
+    middle = float(np.median(counted))
+    means = [float(weights.mean()) for weights in _unscaled(votes, kind, middle, threshold, tau)]
+    return Reliability(kind, middle, *means)
+
+
 def reliability(
     votes: np.ndarray, kind: str, threshold: float, tau: float, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -63,22 +86,25 @@ def reliability(
     1 - exp(-(mean - threshold)^2 / (2 tau^2)). "votes": n / (n + median n) for both. "permuted": "variance"
     shuffled over the pictures, a control. "none": ones.
     """
-    if kind not in ("variance", "votes", "permuted", "none"):
-        raise ConfigError(f"loss.reliability must be variance, votes, permuted or none, not {kind!r}")
-    if kind == "none":
-        return np.ones(len(votes)), np.ones(len(votes))
-    if kind == "votes":
-        count = votes.sum(axis=1)
-        weights = count / (count + np.median(count))
-        return weights / weights.mean(), weights / weights.mean()
-    mean, std = mean_and_std(histograms(votes))
-    variance, middle = np.square(std), np.median(np.square(std))
-    # unanimous pictures have no variance: the ratio is clipped upside down
-    distribution = 1 / np.clip(variance / middle, 0.25, 4.0) if middle > 0 else np.ones(len(votes))
-    two_category = 1 - np.exp(-np.square(mean - threshold) / (2 * tau**2))
-    if two_category.mean() == 0:
-        two_category = np.ones(len(votes))
+    fit = fit_reliability(votes, kind, threshold, tau)
+    distribution, two_category = _unscaled(votes, kind, fit.median, threshold, tau)
     if kind == "permuted":
         order = np.random.default_rng([seed, 0]).permutation(len(votes))
         distribution, two_category = distribution[order], two_category[order]
-    return distribution / distribution.mean(), two_category / two_category.mean()
+    return distribution / fit.distribution_mean, two_category / fit.two_category_mean
+
+
+def _unscaled(
+    votes: np.ndarray, kind: str, middle: float, threshold: float, tau: float
+) -> tuple[np.ndarray, np.ndarray]:
+    ones = np.ones(len(votes))
+    if kind == "none":
+        return ones, ones
+    if kind == "votes":
+        count = votes.sum(axis=1)
+        return count / (count + middle), count / (count + middle)
+    mean, std = mean_and_std(histograms(votes))
+    # unanimous pictures have no variance: the ratio is clipped upside down
+    distribution = 1 / np.clip(np.square(std) / middle, 0.25, 4.0) if middle > 0 else ones
+    two_category = 1 - np.exp(-np.square(mean - threshold) / (2 * tau**2))
+    return distribution, two_category if two_category.mean() > 0 else ones

@@ -15,6 +15,7 @@ FLOORS = (
     {"models", "data", "intervals", "references"},
     {"optim", "mesh", "checkpoint", "step"},
     {"evaluate"},
+    {"breakdown"},
     {"experiment", "results", "report"},
     {"train", "workdirs"},
     {"main"},

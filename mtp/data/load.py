@@ -5,7 +5,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from mtp.config import CACHE, ConfigError
-from mtp.data import demo, votes
+from mtp.data import ava_load, demo, votes
 from mtp.data.schema import Dataset
 
 
@@ -14,7 +14,21 @@ def load(config: ConfigDict, seed: int) -> Dataset:
 
     Errors: DataError naming every bad row or picture; ValueError on an unknown data.name.
     """
+    if config.name != "ava" and (config.split or config.split_dir):
+        raise ConfigError(
+            "data.split and data.split_dir are for data.name=ava; other folders name splits in their CSV"
+        )
     match config.name:
+        case "ava":
+            if not config.dir:
+                raise ConfigError("data.dir must name the --data_dir that python -m mtp.data.ava built")
+            return ava_load.load(
+                Path(config.dir),
+                split=config.split,
+                split_dir=config.split_dir,
+                seed=seed,
+                enlarge=config.enlarge,
+            )
         case "demo":
             folder = demo.prepare(
                 Path(config.dir) if config.dir else CACHE,
@@ -30,7 +44,7 @@ def load(config: ConfigDict, seed: int) -> Dataset:
                 )
             folder = Path(config.dir)
         case other:
-            raise ConfigError(f"data.name must be 'demo' or 'votes', not {other!r}")
+            raise ConfigError(f"data.name must be 'ava', 'demo' or 'votes', not {other!r}")
     return votes.load(
         folder,
         csv=config.csv,

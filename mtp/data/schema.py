@@ -20,13 +20,15 @@ class Dataset:
     images: path of each picture relative to the data folder; unique, sorted.
     votes: (N, K) int64, how many raters gave rating 1..K; every row has at least one vote.
     sizes: (N, 2) int32, height and width in pixels of the upright picture (EXIF orientation applied).
-    splits: N names out of `SPLITS`.
+    splits: N names out of `SPLITS`, or "" for a picture that stands aside.
     groups: N names, pictures that no split and no bootstrap may tear apart; None where there are none.
     styles: (N, S) float32 of 0 and 1; a row of NaN has no style label.
+    style_tests: labels like `styles` that never train and alone are tested on (AVA); None: `styles` serve both.
     style_names: the S styles.
     metadata: further columns by name, N strings each.
     read: index -> the picture file's bytes.
-    skipped: one message for each picture that was left out because it cannot be read.
+    skipped: what was left out and why: one message for each picture, or one for all of a kind.
+    hashes: (N,) uint64, the first 64 bits of SHA-256 of the pictures' bytes, where they are known beforehand.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Dataset:
     metadata: Mapping[str, tuple[str, ...]]
     read: Callable[[int], bytes]
     skipped: tuple[str, ...] = ()
+    style_tests: np.ndarray | None = None
+    hashes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -48,6 +52,11 @@ class Dataset:
     def ratings(self) -> int:
         """K, the number of steps on the rating scale."""
         return self.votes.shape[1]
+
+    @property
+    def tested_styles(self) -> np.ndarray:
+        """(N, S) the labels that average precision is measured on."""
+        return self.styles if self.style_tests is None else self.style_tests
 
     def indices(self, split: str) -> np.ndarray:
         """Positions of the pictures of `split` ("all" for every one), ascending."""

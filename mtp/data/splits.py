@@ -10,7 +10,7 @@ from mtp.config import ConfigError
 SHARES = (("train", 0.8), ("validation", 0.9), ("test", 1.0))  # cumulative
 
 
-def _fraction(name: str, salt: str) -> float:
+def fraction(name: str, salt: str) -> float:
     """A number in [0, 1) that depends on the text alone."""
     digest = hashlib.sha256(f"{salt}{name}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
@@ -18,7 +18,7 @@ def _fraction(name: str, salt: str) -> float:
 
 def by_hash(keys: Sequence[str]) -> tuple[str, ...]:
     """80 % train, 10 % validation, 10 % test by SHA-256 of each key (a picture's name, or its group's)."""
-    fractions = {key: _fraction(key, "") for key in set(keys)}
+    fractions = {key: fraction(key, "") for key in set(keys)}
     return tuple(next(name for name, bound in SHARES if fractions[key] < bound) for key in keys)
 
 
@@ -28,7 +28,7 @@ def k_fold(keys: Sequence[str], folds: int, fold: int, seed: int) -> tuple[str, 
     Equal keys stay together. Keys go, in hash order, each to the fold with the fewest pictures.
     Errors: ConfigError where there are not at least 3 folds, or fewer keys than folds.
     """
-    count = {key: 0 for key in sorted(set(keys), key=lambda k: _fraction(k, f"{seed}:"))}
+    count = {key: 0 for key in sorted(set(keys), key=lambda k: fraction(k, f"{seed}:"))}
     for key in keys:
         count[key] += 1
     if not 3 <= folds <= len(count) or not 0 <= fold < folds:

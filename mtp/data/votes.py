@@ -1,33 +1,17 @@
 """A folder of pictures with a CSV of votes: image,c1..cK[,split][,group][,style or style_* columns]."""
 
-import csv
-import dataclasses
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from mtp.data import images, splits
-from mtp.data.schema import SPLITS, DataError, Dataset
+from mtp.data import exclusions, images, splits, votes_csv
+from mtp.data.schema import DataError, Dataset
+from mtp.data.votes_csv import Columns, Table
 
 MIN_SIDE = 32  # pixels; below it NASNet's last map would be empty
 SHOWN = 20  # bad rows named in an error
-
-
-@dataclasses.dataclass(frozen=True)
-class Columns:
-    """Where things stand in the CSV: K vote columns, style columns by name, the rest metadata."""
-
-    header: tuple[str, ...]
-    votes: tuple[str, ...]
-    styles: tuple[str, ...]
-    group: str | None
-
-    @property
-    def metadata(self) -> tuple[str, ...]:
-        known = {"image", "split", "style", *self.votes, *self.styles}
-        return tuple(name for name in self.header if name not in known)
 
 
 def load(
@@ -47,11 +31,9 @@ def load(
     Errors: DataError that names every bad row (line, value, mend) and every picture that cannot be read.
     """
     path = Path(folder) / csv
-    if not path.is_file():
-        raise DataError(f"{path} must be a CSV file with columns image,c1..cK; there is no such file")
-    header, lines = _rows(path)
-    columns = _columns(path, header, group)
-    rows = _checked(path, columns, lines)
+    table = votes_csv.read(path, group, exclusions.read(Path(folder)))
+    _insist(table)
+    columns, rows = table.columns, table.rows
     rows, sizes, skipped = _measured(Path(folder), rows, max_skipped, enlarge, max_pixels)
     names = tuple(row["image"] for row in rows)
     groups = tuple(row[columns.group] or row["image"] for row in rows) if columns.group else None
@@ -66,105 +48,32 @@ def load(
         styles=styles,
         style_names=style_names,
         metadata={name: tuple(row[name] for row in rows) for name in columns.metadata},
-        read=lambda index: _find(Path(folder), names[index]).read_bytes(),
-        skipped=skipped,
+        read=lambda index: votes_csv.find(Path(folder), names[index]).read_bytes(),
+        skipped=skipped if not table.left_out else (exclusions.announcement(table.left_out), *skipped),
     )
 
 
-def _rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        rows = [(reader.line_num, row) for row in reader if row]
-    if len(rows) < 2:
-        raise DataError(f"{path} must have a header and at least one picture; it has {len(rows)} lines")
-    return tuple(name.strip() for name in rows[0][1]), rows[1:]
-
-
-def _columns(path: Path, header: tuple[str, ...], group: str) -> Columns:
-    ratings = 0
-    while f"c{ratings + 1}" in header:
-        ratings += 1
-    numbered = {name for name in header if name[:1] == "c" and name[1:].isdigit()}
-    votes = tuple(f"c{k}" for k in range(1, ratings + 1))
-    styles = tuple(name for name in header if name.startswith("style_"))
-    if "image" not in header or ratings < 2 or numbered != set(votes):
+def _insist(table: Table) -> None:
+    """Every bad row named in one error."""
+    found = table.faults
+    if found:
+        more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise DataError(
-            f"{path}: the header must name the columns image,c1,c2,..,cK without a gap (K >= 2), not {','.join(header)}"
+            f"{table.path}: {len(found)} problems\n  " + "\n  ".join(map(str, found[:SHOWN])) + more
         )
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path}: every column name must be unique; repeated: {', '.join(repeated)}")
-    if styles and "style" in header:
-        raise DataError(f"{path}: give styles either in a column style or in columns style_*, not in both")
-    # "group" is the default, used where it exists; any other name was asked for
-    if group not in header and group != "group":
-        raise DataError(f"{path} has no column {group!r} (data.group); it has {', '.join(header)}")
-    return Columns(header, votes, styles, group if group in header else None)
-
-
-def _checked(path: Path, columns: Columns, lines: Sequence[tuple[int, list[str]]]) -> list[dict[str, str]]:
-    """Rows as dicts, sorted by image; every bad one named in one error."""
-    problems, rows, seen = [], [], {}
-    for line, cells in lines:
-        if len(cells) != len(columns.header):
-            problems.append(f"line {line}: {len(cells)} cells, the header has {len(columns.header)}")
-            continue
-        row = {name: cell.strip() for name, cell in zip(columns.header, cells, strict=True)}
-        found = _row_problems(path.parent, columns, row)
-        if row["image"] in seen:
-            found.append(f"image {row['image']!r} stands in line {seen[row['image']]} already; keep one")
-        seen.setdefault(row["image"], line)
-        problems += [f"line {line}: {problem}" for problem in found]
-        rows.append(row)
-    if problems:
-        more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise DataError(f"{path}: {len(problems)} problems\n  " + "\n  ".join(problems[:SHOWN]) + more)
-    return sorted(rows, key=lambda row: row["image"])
-
-
-def _row_problems(folder: Path, columns: Columns, row: Mapping[str, str]) -> list[str]:
-    problems = []
-    votes = [row[c] for c in columns.votes]
-    wrong = [f"{c} = {v!r}" for c, v in zip(columns.votes, votes, strict=True) if not _is_count(v)]
-    if wrong:
-        problems.append(f"votes must be whole numbers of raters, 0 or more; {', '.join(wrong)}")
-    elif not sum(map(int, votes)):
-        problems.append("a picture needs at least one vote; all are 0. Remove the line")
-    if ".." in Path(row["image"]).parts or Path(row["image"]).is_absolute():
-        problems.append(f"image must be a path inside the folder; it is {row['image']!r}")
-    elif not row["image"] or not _find(folder, row["image"]).is_file():
-        problems.append(f"no picture {row['image']!r} in {folder} or {folder / 'images'}")
-    split = row.get("split", "train")
-    if split not in SPLITS:
-        problems.append(f"split must be one of {', '.join(SPLITS)}; it is {split!r}")
-    wrong = [f"{c} = {row[c]!r}" for c in columns.styles if row[c] not in ("", "0", "1")]
-    filled = {bool(row[c]) for c in columns.styles}
-    if wrong:
-        problems.append(f"style columns hold 0 or 1 (all empty: not labelled); {', '.join(wrong)}")
-    elif len(filled) > 1:
-        problems.append("style columns must be all filled or all empty (not labelled)")
-    return problems
-
-
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit()
-
-
-def _find(folder: Path, image: str) -> Path:
-    """The picture's file: named from the folder itself, or from its images/."""
-    direct = folder / image
-    return direct if direct.is_file() else folder / "images" / image
+    if not table.rows:
+        raise DataError(f"{table.path}: every picture is excluded by {exclusions.NAME}; nothing is left")
 
 
 def _measured(
-    folder: Path, rows: list[dict[str, str]], max_skipped: float, enlarge: bool, max_pixels: int
-) -> tuple[list[dict[str, str]], np.ndarray, tuple[str, ...]]:
+    folder: Path, rows: Sequence[Mapping[str, str]], max_skipped: float, enlarge: bool, max_pixels: int
+) -> tuple[list[Mapping[str, str]], np.ndarray, tuple[str, ...]]:
     """Rows whose picture can be opened, their sizes (N, 2), and a message for each one left out."""
 
-    def measure(row: dict[str, str]) -> tuple[int, int] | str:
+    def measure(row: Mapping[str, str]) -> tuple[int, int] | str:
         name = row["image"]
         try:
-            height, width = images.upright_size(_find(folder, name).read_bytes(), name, max_pixels)
+            height, width = images.upright_size(votes_csv.find(folder, name).read_bytes(), name, max_pixels)
         except images.ImageError as error:
             return str(error)
         if min(height, width) < MIN_SIDE and not enlarge:

@@ -1,6 +1,6 @@
 """results.json's rows as a table, for the terminal and in Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLUMNS = ("emd_r2", "emd_r1", "ped", "cheb", "pkl", "pkl_1e-3", "cos", "srcc", "plcc", "accuracy",
@@ -19,7 +19,11 @@ def terminal(results: Mapping[str, Any]) -> str:
         )
         for row in [header, *rows]
     ]
-    return "\n".join([*_caption(results), "", *lines])
+    styles = [
+        f"style mAP {_number(p['metrics']['map'], with_interval=True)}, {p['row']}: {p['pictures']} pictures"
+        for p in results.get("styles", ())
+    ]
+    return "\n".join([*_caption(results), "", *lines, *styles])
 
 
 def markdown(results: Mapping[str, Any]) -> str:
@@ -30,7 +34,9 @@ def markdown(results: Mapping[str, Any]) -> str:
         for name, cell in results["rows"][0]["metrics"].items()
         if name.startswith("ap_") or name == "map"
     }
-    if styles:
+    if results.get("styles"):
+        blocks.append(_style_protocols(results["styles"]))
+    elif styles:
         body = [[name, _number(cell, with_interval=True), str(cell["n"])] for name, cell in styles.items()]
         blocks.append(_table(["style", "average precision ↑", "pictures"], body))
     return "\n\n".join(blocks) + "\n"
@@ -57,10 +63,27 @@ def _cells(results: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str
     first = results["rows"][0]["metrics"]
     header = ["row", *(name + ARROWS[first[name]["better"]] for name in COLUMNS)]
     body = [
-        [row["row"], *(_number(row["metrics"][name], with_interval=with_interval) for name in COLUMNS)]
+        [_name(row), *(_number(row["metrics"][name], with_interval=with_interval) for name in COLUMNS)]
         for row in results["rows"]
     ]
     return header, body
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return f"{row['row']} ({row['pictures']})" if "pictures" in row else row["row"]
+
+
+def _style_protocols(protocols: Sequence[Mapping[str, Any]]) -> str:
+    """Average precision of each style, a column a protocol; the votes of some pictures may have been trained on."""
+    trained = [f", {p['trained_on']} with votes trained on" if p["trained_on"] else "" for p in protocols]
+    header = [
+        f"{p['row']}: {p['pictures']} pictures{also}" for p, also in zip(protocols, trained, strict=True)
+    ]
+    body = [
+        [name.removeprefix("ap_"), *(_number(p["metrics"][name], with_interval=True) for p in protocols)]
+        for name in protocols[0]["metrics"]
+    ]
+    return _table(["average precision ↑", *header], body)
 
 
 def _number(cell: Mapping[str, Any], *, with_interval: bool) -> str:
@@ -74,4 +97,5 @@ def _number(cell: Mapping[str, Any], *, with_interval: bool) -> str:
 
 def _table(header: list[str], body: list[list[str]]) -> str:
     rows = [header, ["---"] * len(header), *body]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    # a stroke within a cell would end it
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

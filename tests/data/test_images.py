@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtp.data.images import ImageError, decode, resize, upright_size
+from mtp.data.images import Damaged, ImageError, decode, inspect, resize, upright_size
 
 LIMIT = 10**8
 RNG = np.random.default_rng(0)
@@ -116,3 +116,69 @@ def test_resize_keeps_what_has_the_size_and_averages_when_shrinking():
     small = resize(fine, 8, 8)
     assert small.shape == (8, 8, 3)
     np.testing.assert_allclose(small[2:-2, 2:-2], 127.5, atol=6)  # without antialiasing: 0 or 255
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of broken tags of a TIFF
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "AVIF"])
+def test_a_damaged_file_of_any_kind_is_an_image_error_at_most(kind):
+    data = encoded(picture(), kind)
+    for place in RNG.integers(0, len(data) - 4, 60):
+        for damaged in (data[:place], data[:place] + RNG.bytes(4) + data[place + 4 :]):
+            for look in (upright_size, decode, inspect):
+                verdict(look, damaged)
+
+
+def verdict(look, data: bytes) -> str:
+    try:
+        look(data, "a.jpg", LIMIT)
+    except ImageError as error:
+        return type(error).__name__
+    return "sound"
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0, "quality": 95}, {"quality": 20}]
+)
+def test_inspection_refuses_what_decoding_refuses(options):
+    """JPEGs cut anywhere or with damaged bytes anywhere."""
+    large = Image.fromarray(RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8)).resize((640, 480))
+    data = encoded(large, "JPEG", **options)
+    cuts = [*RNG.integers(2, len(data), 30).tolist(), *(len(data) - k for k in range(1, 6))]
+    damaged = [data[:cut] for cut in cuts]
+    for place in RNG.integers(2, len(data) - 8, 30):
+        damaged.append(data[:place] + RNG.bytes(8) + data[place + 8 :])
+    verdicts = [(verdict(decode, broken), verdict(inspect, broken)) for broken in damaged]
+    assert all(ours == theirs for ours, theirs in verdicts)
+    assert {"sound", "Damaged"} >= {ours for ours, _ in verdicts[:35]} and ("Damaged", "Damaged") in verdicts
+
+
+def test_inspection_of_a_turned_jpeg():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = inspect(encoded(picture().resize((640, 480)), "JPEG", exif=exif), "a.jpg", LIMIT)
+    assert (found.height, found.width, found.format, found.mode) == (640, 480, "JPEG", "RGB")
+    assert found.small.size == (60, 80)
+    assert not (found.deep or found.transparent or found.animated)
+
+
+def test_inspection_names_depth_transparency_and_animation():
+    deep = Image.fromarray(np.zeros((40, 40), np.uint16))
+    assert (
+        inspect(encoded(deep), "a.png", LIMIT).deep and not inspect(encoded(picture()), "a.png", LIMIT).deep
+    )
+    assert inspect(encoded(picture("LA")), "a.png", LIMIT).transparent
+    frames = encoded(picture(), "GIF", save_all=True, append_images=[Image.new("RGB", (60, 40))])
+    assert (
+        inspect(frames, "a.gif", LIMIT).animated
+        and not inspect(encoded(picture(), "GIF"), "a.gif", LIMIT).animated
+    )
+    # a telephone's JPEG with a preview
+    both = encoded(picture(), "MPO", save_all=True, append_images=[Image.new("RGB", (60, 40))])
+    found = inspect(both, "a.jpg", LIMIT)
+    assert found.format == "JPEG" and not found.animated
+
+
+@pytest.mark.parametrize("start", [b"\xff\xd8", b"\xff\xd8\xff\xe0\x00\x10JF", b"\x89PNG\r\n"])
+def test_a_file_that_ends_in_its_header_is_damaged(start):
+    with pytest.raises(Damaged, match=r"a\.jpg: the file .*; fetch it again"):
+        decode(start, "a.jpg", LIMIT)

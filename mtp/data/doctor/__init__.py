@@ -1,0 +1,1 @@
+"""The doctor: what is wrong with a data set, before anything trains on it."""

@@ -1,0 +1,49 @@
+"""Pictures that a data folder's own excluded.csv leaves out: columns image,reason, a line a picture."""
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from mtp.data.schema import DataError
+
+NAME = "excluded.csv"
+HEADER = ("image", "reason")
+
+
+def read(folder: Path) -> dict[str, str]:
+    """Why each picture is left out, by its name as in `Dataset.images`; nothing where there is no such file.
+
+    Errors: DataError where the header or a line is not image,reason.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    if not rows or tuple(rows[0][1]) != HEADER:
+        found = ",".join(rows[0][1]) if rows else "nothing"
+        raise DataError(
+            f"{path} must begin with the columns image,reason; it has {found}. Remove it or mend it"
+        )
+    wrong = [line for line, row in rows[1:] if len(row) != len(HEADER) or not row[0]]
+    if wrong:
+        raise DataError(f"{path}: a line is a picture's name and a reason; line {wrong[0]} is not")
+    return {row[0]: row[1] for _, row in rows[1:]}
+
+
+def write(folder: Path, reasons: Mapping[str, str]) -> Path:
+    """The whole list, sorted by picture; written beside and renamed, so that it is never half there."""
+    path, temporary = folder / NAME, folder / f"{NAME}.tmp"
+    with temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows(sorted(reasons.items()))
+    os.replace(temporary, path)
+    return path
+
+
+def announcement(left_out: int) -> str:
+    """What a loader says of the pictures that it dropped."""
+    return f"{left_out} picture{'s' * (left_out != 1)} left out by {NAME}"

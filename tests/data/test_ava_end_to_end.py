@@ -1,0 +1,157 @@
+"""From a download to the table: real ids of AVA's own rows with made pictures, through the command line."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mtp.config import CACHE
+from mtp.data import ava_files
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.slow
+
+SMALL = {
+    "model.backbone": "tiny", "model.weights": "", "model.fcn_hidden": 16, "input.sizes": "((48,64),)",
+    "input.batch_size": 16, "train.epochs": 0.1, "eval.size": "native", "eval.canvases": 1, "eval.bootstrap": 20,
+    "log.every_steps": 1, "run.compile_cache": CACHE / "xla-tests",
+}  # fmt: skip
+
+
+def run(*arguments: str, fails: bool = False) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stderr if fails else done.stdout
+
+
+def train(data_dir: Path, workdir: Path, *options: str) -> str:
+    small = [f"--config.{name}={value}" for name, value in SMALL.items()]
+    return run(
+        "mtp.main", "--config=configs/ava.py", f"--config.data.dir={data_dir}", f"--workdir={workdir}", *small, *options
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def real(shared_data, tmp_path_factory) -> tuple[Path, list[int]]:
+    """AVA's own lists and the rows of 1,200 real ids with noise for pictures; the broken ids among them cut short."""
+    source = shutil.copytree(shared_data / "ava", tmp_path_factory.mktemp("real") / "source")
+    for folder, _, _ in os.walk(source):
+        os.chmod(folder, 0o755)
+    lines = {int(line.split()[1]): line for line in (source / "AVA_part.txt").read_text().splitlines()}
+    package = ava_files.read_package(source)
+    styled = np.concatenate([package.styles.train_ids, package.styles.test_ids]) if package.styles else []
+    wanted = [*package.lists["generic_test"].tolist(), *np.asarray(styled).tolist()]
+    ids = [key for key in wanted if key in lists_few(wanted, lines)] + list(lines)
+    ids = list(dict.fromkeys(ids))[:1193]
+    # the published broken ids are not among the rows at hand: rows of other ids stand in for theirs
+    rows = [lines[key] for key in ids]
+    spare = [line for key, line in lines.items() if key not in set(ids)]
+    for key, line in zip(ava_files.KNOWN_BROKEN, spare, strict=False):
+        cells = line.split()
+        rows.append(" ".join([cells[0], str(key), *cells[2:]]))
+    (source / "AVA.txt").write_text("\n".join(rows) + "\n")
+    (source / "AVA_part.txt").unlink()
+    images = source / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for key in [*ids, *ava_files.KNOWN_BROKEN]:
+        Image.fromarray(rng.integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(images / f"{key}.jpg")
+    for key in ava_files.KNOWN_BROKEN:
+        path = images / f"{key}.jpg"
+        path.write_bytes(path.read_bytes()[:700])
+    return source, ids
+
+
+def lists_few(wanted: list[int], lines: dict[int, str]) -> set[int]:
+    """Every fourth of the listed ids that have a row."""
+    return set([key for key in wanted if key in lines][::4])
+
+
+def test_from_the_download_to_the_table(real, tmp_path):
+    source, ids = real
+    data_dir = tmp_path / "data"
+    said = run("mtp.data.ava", f"--source={source}", f"--data_dir={data_dir}", "--max_skipped=0.01")
+    assert "1193 pictures of 1200 rows of votes" in said
+    assert f"unusable pictures: {', '.join(map(str, sorted(ava_files.KNOWN_BROKEN)))}" in said
+    workdir = tmp_path / "run"
+    printed = train(data_dir, workdir)
+    assert "of the 20,000 ids of generic_test.jpgl have no row of votes" in printed
+    results = json.loads((workdir / "results.json").read_text())
+    test = ava_files.read_package(source).lists["generic_test"].tolist()
+    expected = {str(key) for key in ids if key in set(test)}
+    with (workdir / "predictions.csv").open() as file:
+        predictions = list(csv.DictReader(file))
+    assert {row["image"] for row in predictions} == expected
+    assert results["split"]["pictures"] == len(expected)
+    by_category = {row["row"]: row["pictures"] for row in results["rows"] if "pictures" in row}
+    assert set(by_category) == {f"model | {name}" for name in ava_files.CATEGORIES}
+    assert sum(by_category.values()) == len(expected)
+    for name in ava_files.CATEGORIES:
+        assert re.search(rf"^model \| {name} \(\d+\) ", printed, re.M)
+    assert all(row["category"] in ava_files.CATEGORIES and row["challenge"] for row in predictions)
+    assert {row["row"] for row in results["styles"]} >= {"split", "all style-test pictures"}
+    assert json.loads((workdir / "config.json").read_text())["data"]["split"] == "official"
+
+
+@pytest.fixture(scope="module")
+def finished(make_ava, tmp_path_factory) -> tuple[Path, Path, str]:
+    """Data and workdir of a run on a made-up download."""
+    folder = tmp_path_factory.mktemp("made")
+    download = make_ava(folder / "download", 80)
+    run("mtp.data.ava", f"--source={download}", f"--data_dir={folder / 'data'}")
+    return folder / "data", folder / "run", train(folder / "data", folder / "run")
+
+
+def test_style_labels_train_and_are_tested_apart(finished):
+    _, workdir, printed = finished
+    results = json.loads((workdir / "results.json").read_text())
+    found = {row["row"]: (row["pictures"], row["trained_on"]) for row in results["styles"]}
+    assert found["split"] == (1, 0) and found["all style-test pictures"][0] == 3
+    assert "14 styles" in printed
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert any(np.isfinite(r.get("train/loss_style", np.nan)) for r in records)
+    assert "train/loss_style" in records[0]
+
+
+def test_the_fitted_reliability_lies_with_the_checkpoint(finished):
+    _, workdir, _ = finished
+    meta = next((workdir / "checkpoints").glob("*/meta/metadata"))
+    fitted = json.loads(meta.read_text())["facts"]["reliability"]
+    assert fitted["kind"] == "variance" and fitted["median"] > 0
+
+
+def test_evaluating_under_a_split_that_was_trained_on_is_refused_with_the_count(finished):
+    data_dir, workdir, _ = finished
+    evaluate = ["mtp.main", "--mode=evaluate", f"--workdir={workdir}"]
+    said = run(*evaluate, f"--config.data.dir={data_dir}", "--config.data.split=random", fails=True)
+    count = re.search(r"error: (\d+) pictures of the split test of ava were trained on", said)
+    assert count and int(count[1]) > 0
+
+
+def test_mistakes_are_told_without_a_traceback(finished, tmp_path):
+    data_dir, _, _ = finished
+    command = ["mtp.main", "--config=configs/ava.py"]
+    for options, message in (
+        ([], "data.dir must name the --data_dir"),
+        ([f"--config.data.dir={tmp_path}"], "holds none. Build it with"),
+        (
+            [f"--config.data.dir={data_dir}", "--config.data.split=offical"],
+            "data.split must be one of official",
+        ),
+        (
+            [f"--config.data.dir={data_dir}", "--config.eval.by=theme"],
+            "eval.by must be a metadata column of ava",
+        ),
+    ):
+        said = run(*command, f"--workdir={tmp_path / message}", *options, fails=True)
+        assert message in said and "Traceback" not in said

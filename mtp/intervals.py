@@ -40,6 +40,47 @@ def paired_difference(
 
 
 @dataclasses.dataclass(frozen=True)
+class Difference:
+    """value: mean of a - b; low, high: its 95 % interval; p: two-sided bootstrap p-value of no difference."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
+def seeded_difference(
+    a: np.ndarray, b: np.ndarray, groups: Sequence[str] | None, resamples: int, seed: int
+) -> Difference:
+    """a - b of values (S, N), paired by seed and picture; resamples seeds, and with them pictures or whole groups.
+
+    p: twice the smaller share of resamples on either side of zero, (count + 1) / (resamples + 1).
+    """
+    pictures = resampled_weights(a.shape[1], groups, resamples, seed)
+    seeds = resampled_seeds(len(a), resamples, seed)
+    means = np.einsum("rs,sn,rn->r", seeds, a - b, pictures, optimize=True) / pictures.sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    side = min(np.sum(means <= 0), np.sum(means >= 0))
+    p = min(1.0, 2 * (side + 1) / (resamples + 1))
+    return Difference(float((a - b).mean()), float(low), float(high), float(p))
+
+
+def resampled_seeds(seeds: int, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, S): share of each run among S drawn with replacement."""
+    rng = np.random.default_rng([seed, 4])
+    return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of the p-values of one page's claims (Holm 1979)."""
+    order = np.argsort(p, kind="stable")
+    adjusted = np.maximum.accumulate([(len(p) - rank) * p[i] for rank, i in enumerate(order)])
+    result = np.empty(len(p))
+    result[order] = np.minimum(adjusted, 1)
+    return result.tolist()
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
     """One split's truth, and how it is measured; `metrics` measures one row of predictions.
 
@@ -76,6 +117,22 @@ class Evaluation:
             statistics |= _style_statistics(styles, predicted_styles, style_names)
         weights = resampled_weights(len(self.votes), self.groups, self.resamples, self.seed)
         return {name: _row(name, statistic, kept, weights) for name, (statistic, kept) in statistics.items()}
+
+    def metrics_over_seeds(self, distributions: Sequence[np.ndarray]) -> dict[str, dict[str, Any]]:
+        """As `metrics`, of several runs: the mean of their values; the interval resamples runs and pictures."""
+        weights = resampled_weights(len(self.votes), self.groups, self.resamples, self.seed)
+        shares = resampled_seeds(len(distributions), self.resamples, self.seed)
+        runs = [self._distribution_statistics(d) for d in distributions]
+        result = {}
+        for name, (_, kept) in runs[0].items():
+            values = [run[name][0](kept) for run in runs]
+            if not np.isfinite(values).all():
+                result[name] = _cell(name, np.nan, None, None, kept)
+                continue
+            resampled = np.array([[run[name][0](w * kept) for run in runs] for w in weights])
+            low, high = interval((shares * resampled).sum(axis=1))
+            result[name] = _cell(name, float(np.mean(values)), low, high, kept)
+        return result
 
     def _distribution_statistics(self, distribution: np.ndarray) -> dict[str, tuple[Statistic, np.ndarray]]:
         truth = histograms(self.votes)
@@ -149,6 +206,10 @@ def _row(name: str, statistic: Statistic, kept: np.ndarray, weights: np.ndarray)
     low, high = (
         interval(np.array([statistic(w * kept) for w in weights])) if np.isfinite(value) else (None, None)
     )
+    return _cell(name, value, low, high, kept)
+
+
+def _cell(name: str, value: float, low: float | None, high: float | None, kept: np.ndarray) -> dict[str, Any]:
     return {
         "value": float(value) if np.isfinite(value) else None,
         "low": low,

@@ -12,7 +12,7 @@ FLOORS = (
     {"config"},
     {"ops"},
     {"losses", "weighting", "metrics", "log"},
-    {"models", "data", "intervals", "references"},
+    {"models", "data", "ldl", "intervals", "references"},
     {"optim", "mesh", "checkpoint", "step"},
     {"evaluate"},
     {"breakdown"},

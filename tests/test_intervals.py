@@ -84,3 +84,45 @@ def test_styles_count_labelled_pictures_only():
         histograms(votes), styles=styles, predicted_styles=predicted, style_names=("a", "b")
     )
     assert measured["ap_a"]["n"] == 20 and measured["map"]["value"] == 1
+
+
+def test_one_seed_is_the_paired_difference_of_one_run():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(0.2, 1, (2, 300))
+    plain = intervals.paired_difference(a, b, None, 500, 0)
+    seeded = intervals.seeded_difference(a[None], b[None], None, 500, 0)
+    assert (seeded.value, seeded.low, seeded.high) == pytest.approx(plain)
+
+
+def test_seeds_that_differ_widen_the_interval():
+    rng = np.random.default_rng(0)
+    noise, zeros = rng.normal(0, 1, (5, 400)), np.zeros((5, 400))
+    same, apart = noise, noise + np.array([-1, -0.5, 0, 0.5, 1])[:, None]
+    narrow, wide = (intervals.seeded_difference(values, zeros, None, 2000, 0) for values in (same, apart))
+    # five seeds with a standard deviation of .71
+    assert (wide.high - wide.low) == pytest.approx(2 * 1.96 * 0.71 / 5**0.5, rel=0.2)
+    assert narrow.high - narrow.low < 0.3 * (wide.high - wide.low)
+
+
+def test_p_values_are_uniform_where_nothing_differs_and_small_where_much_does():
+    rng = np.random.default_rng(0)
+    zeros = np.zeros((1, 100))
+    p = [intervals.seeded_difference(rng.normal(size=(1, 100)), zeros, None, 400, i).p for i in range(200)]
+    assert 0.01 < np.mean(np.array(p) < 0.05) < 0.11
+    assert intervals.seeded_difference(zeros + 1, zeros, None, 400, 0).p == pytest.approx(2 / 401)
+
+
+def test_holm():
+    assert intervals.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert intervals.holm([0.6, 0.9]) == [1, 1]
+
+
+def test_metrics_over_seeds_of_one_run_are_its_metrics():
+    votes = some_votes()
+    rows, how = evaluation(votes)
+    one, again = how.metrics(rows["vote noise"]), how.metrics_over_seeds([rows["vote noise"]])
+    assert one.keys() == again.keys()
+    for name in one:
+        assert one[name] == pytest.approx(again[name]), name
+    mean = how.metrics_over_seeds([rows["vote noise"], rows["mean histogram"]])["ped"]["value"]
+    assert mean == pytest.approx(np.mean([how.metrics(rows[r])["ped"]["value"] for r in ("vote noise", "mean histogram")]))

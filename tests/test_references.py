@@ -39,3 +39,28 @@ def test_more_votes_less_noise():
     few = np.array([rng.multinomial(20, p) for p in rng.dirichlet(np.ones(10), 300)])
     floor = [metrics.emd(histograms(v), references.vote_noise(v, 0), 2).mean() for v in (few, few * 25)]
     assert floor[0] / floor[1] == pytest.approx(5, rel=0.15)
+
+
+def test_random_mean_is_further_off_by_one_kth():
+    """Squared distance: mean histogram's times 1 + 1/k."""
+    d = np.random.default_rng(0).dirichlet(np.full(10, 3.0), 20_000)
+    constant = metrics.ped_sq(d, references.mean_histogram(len(d), d.mean(axis=0))).mean()
+    for k in (1, 5, 20):
+        drawn = metrics.ped_sq(d, references.random_mean(len(d), d, k, 0)).mean()
+        assert drawn / constant == pytest.approx(1 + 1 / k, rel=0.02)
+    np.testing.assert_array_equal(references.random_mean(9, d, 3, 1), references.random_mean(9, d, 3, 1))
+
+
+def test_oracle_mean_is_the_average_shape_at_that_mean():
+    """Training pictures whose histogram follows from their mean: the oracle finds it, whatever the picture's own."""
+    high = np.repeat(np.arange(101), 9)
+    training = np.column_stack([100 - high, np.zeros_like(high), high])
+    rows = references.oracle_mean(np.array([[0, 10, 0], [3, 0, 1], [5, 0, 0]]), training)
+    np.testing.assert_allclose(rows.sum(axis=1), 1)
+    # 31 neighbours are three or four steps of .01
+    np.testing.assert_allclose(rows, [[0.5, 0, 0.5], [0.75, 0, 0.25], [1, 0, 0]], atol=0.03)
+
+
+def test_oracle_mean_needs_few_training_pictures():
+    votes = np.array([[4, 0, 0], [0, 0, 4]])
+    np.testing.assert_allclose(references.oracle_mean(votes, votes[:1]), [[1, 0, 0], [1, 0, 0]])

@@ -68,14 +68,14 @@ def choice(name: str, value: str, known: tuple[str, ...]) -> None:
         raise LdlError(f"{name} must be one of {', '.join(known)}, not {value!r}")
 
 
-def positive(**options: float) -> None:
+def positive(**options: int | float) -> None:
     """Errors: LdlError where an option is not a positive, finite number."""
     for name, value in options.items():
         if not (np.isfinite(value) and value > 0):
             raise LdlError(f"{name} must be a positive number, not {value}")
 
 
-def not_negative(**options: float) -> None:
+def not_negative(**options: int | float) -> None:
     """Errors: LdlError where an option is negative or not finite."""
     for name, value in options.items():
         if not (np.isfinite(value) and value >= 0):

@@ -116,7 +116,7 @@ def _chunk(
             bracket = jnp.minimum(step, other), jnp.maximum(step, other)
             step = _newton(step, bracket, target, p, x, lengths, LARGEST / longest)
         limit = LARGEST / longest
-        clips += jnp.sum(jnp.abs(step) > limit)
+        clips += jnp.sum(jnp.abs(step) >= limit)
         w += jnp.clip(step, -limit, limit)
         new = maxent.loss(w, x, d, weight)
         return w, values.at[done].set(new), new, last, done + 1, clips

@@ -11,7 +11,7 @@ values, with the coefficients of the training rows, and `Primal` over explicit f
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -64,6 +64,7 @@ class State(NamedTuple):
         return State(*(a + share * (b - a) for a, b in zip(self, other, strict=True)))
 
 
+@runtime_checkable
 class Problem(Protocol):
     """Where f lives: how large |w|^2 is, and what weighted least squares gives."""
 
@@ -223,13 +224,13 @@ def minimise(
         lower = _lower(state, full, value, objective[-1])
         if lower is None and new:
             return state, Convergence(tuple(objective), True, "no step lowers the objective any more")
-        fresh = lower is None
+        fresh = lower is None  # an old system has nothing more to give
         if lower is None:
             continue
         state = lower
         objective.append(value(state))
         gains = -np.diff(objective[-3:])
-        fresh = not new and gains[-1] > SLOW * gains[0]
+        fresh = not new and bool(gains[-1] > SLOW * gains[0])
         if not fresh and objective_fell(objective, tolerance):
             reason = f"a step lowered the objective by less than {tolerance:g} of it"
             return state, Convergence(tuple(objective), True, reason)

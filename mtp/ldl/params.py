@@ -86,13 +86,14 @@ def load(path: Path) -> Params:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         meta = json.loads(str(arrays.pop("meta")))
-        if meta["format"] != FORMAT:
-            raise LdlError(f"{path} has format {meta['format']}, this version reads {FORMAT}; fit again")
-        record = meta["convergence"]
+        number, record = meta["format"], meta["convergence"]
         convergence = Convergence(tuple(record["objective"]), record["converged"], record["reason"])
-        return Params(meta["learner"], arrays, meta["options"], convergence)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        found = Params(meta["learner"], arrays, meta["options"], convergence)
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise LdlError(f"{path} must be a file of mtp.ldl.params.save; it cannot be read as one: {error}") from error
+    if number != FORMAT:
+        raise LdlError(f"{path} has format {number}, this version reads {FORMAT}; fit again")
+    return found
 
 
 def objective_fell(values: Sequence[float], tolerance: float) -> bool:

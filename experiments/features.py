@@ -26,11 +26,11 @@ from tqdm import tqdm
 from mtp import evaluate, experiment, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
 from mtp.config import ConfigError, get_config
+from mtp.data.identity import picture_hashes
 from mtp.data.load import load
 from mtp.data.pipeline import evaluation_batches
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
-from mtp.main import configure, picture_hashes
 from mtp.mesh import compiler_options, data_mesh, put_batch
 from mtp.models import pretrained
 from mtp.models.nasnet import NASNET_A, NASNet
@@ -218,7 +218,7 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
         found = imagenet(backbone, options)
         return extract(found, load(found.config.data, found.config.seed), out)
     config = workdirs.stored_config(Path(backbone), options)
-    configure(config)
+    experiment.configure(config)
     dataset = load(config.data, config.seed)
     return extract(of_workdir(Path(backbone), options, dataset), dataset, out)
 
@@ -231,7 +231,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_options(parser)
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args(arguments)

@@ -2,8 +2,8 @@
 
     python -m experiments.printed_rows VOTES
 
-VOTES: a CSV with columns c1..c10 (any AVA-like votes), or AVA.txt itself. Prints Markdown: metrics of constant and random
-predictions on all pictures, the printed rows beside them, and what follows.
+VOTES: a CSV with columns c1..c10 (any AVA-like votes), or AVA.txt itself. Prints Markdown: metrics of constant and
+random predictions on all pictures, the printed rows beside them, and what follows.
 """
 
 import csv
@@ -51,7 +51,8 @@ def blind_rows(votes: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
     return {
         "uniform": uniform,
         "mean histogram": constant,
-        f"{MIXTURE:.0%} mean histogram, {1 - MIXTURE:.0%} uniform": MIXTURE * constant + (1 - MIXTURE) * uniform,
+        f"{MIXTURE:.0%} mean histogram, {1 - MIXTURE:.0%} uniform": MIXTURE * constant
+        + (1 - MIXTURE) * uniform,
         **random,
         "oracle mean": references.oracle_mean(votes, votes),
         "vote noise": references.vote_noise(votes, seed),
@@ -69,7 +70,9 @@ def main() -> None:
     votes = read_votes(Path(sys.argv[1]))
     truth = histograms(votes)
     values = {name: measured(truth, row) for name, row in blind_rows(votes).items()}
-    print(f"{len(votes)} pictures, {int(votes.sum())} votes, {(votes == 0).mean():.1%} of the bins are empty\n")
+    print(
+        f"{len(votes)} pictures, {int(votes.sum())} votes, {(votes == 0).mean():.1%} of the bins are empty\n"
+    )
     print("| row | " + " | ".join(MEASURED) + " |")
     print("| --- " * (len(MEASURED) + 1) + "|")
     for name, row in values.items():

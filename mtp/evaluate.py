@@ -66,7 +66,7 @@ def sizes(dataset: Dataset, indices: np.ndarray, config: ConfigDict, rule: str) 
     """(N, 2): height and width at which each picture is evaluated under a size rule."""
     e, trained = config.eval, config.input.sizes
     wanted = [
-        buckets.evaluation_size(tuple(s), rule, trained, e.max_pixels, e.too_large)
+        buckets.evaluation_size((int(s[0]), int(s[1])), rule, trained, e.max_pixels, e.too_large)
         for s in dataset.sizes[indices]
     ]
     return np.array(wanted, np.int32).reshape(-1, 2)

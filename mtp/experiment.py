@@ -9,10 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from mtp import breakdown, evaluate, optim, weighting
+from mtp.config import CACHE
 from mtp.data.load import load
 from mtp.data.pipeline import TrainBatches
 from mtp.data.plan import TrainPlan
@@ -65,6 +67,14 @@ class Training(Experiment):
     def steps(self) -> int:
         """Steps of the whole run."""
         return _steps(self.config, self.plan)
+
+
+def configure(config: ConfigDict) -> None:
+    """Settings of libraries: where compiled programs are kept, and that checkpoints are written silently."""
+    logging.set_verbosity(logging.ERROR)
+    cache = config.run.compile_cache or str(CACHE / "xla")
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def learn_facts(dataset: Dataset, config: ConfigDict) -> Facts:

@@ -15,15 +15,15 @@ from typing import Any
 # jax's C++ side reads it once, when it is imported; its remarks on slow compilation are no news to a user
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
 from mtp import breakdown, experiment, results, train, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
-from mtp.config import CACHE, ConfigError
+from mtp.config import ConfigError
 from mtp.data import buckets
+from mtp.data.identity import picture_hashes
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
@@ -52,22 +52,14 @@ def main(_: Sequence[str]) -> None:
     overrides = config_flags.get_override_values(flags.FLAGS["config"])
     try:
         if MODE.value == "train":
-            configure(CONFIG.value)
+            experiment.configure(CONFIG.value)
             run(CONFIG.value, workdir)
         else:
             config = workdirs.stored_config(workdir, overrides)
-            configure(config)
+            experiment.configure(config)
             evaluate_again(config, workdir, overrides)
     except (ConfigError, UsageError, DataError, CheckpointError, WeightsError, train.TrainingError) as error:
         sys.exit(f"error: {error}")
-
-
-def configure(config: ConfigDict) -> None:
-    """Settings of libraries: where compiled programs are kept, and that checkpoints are written silently."""
-    logging.set_verbosity(logging.ERROR)
-    cache = config.run.compile_cache or str(CACHE / "xla")
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
 def run(config: ConfigDict, workdir: Path) -> None:
@@ -132,14 +124,6 @@ def refuse_overlap(dataset: Dataset, config: ConfigDict, workdir: Path) -> None:
 def training_pictures(dataset: Dataset) -> np.ndarray:
     """Sorted 64-bit hashes of the training pictures' bytes."""
     return picture_hashes(dataset, dataset.indices("train"))
-
-
-def picture_hashes(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
-    """Sorted, distinct; the first 64 bits of SHA-256."""
-    if dataset.hashes is not None:
-        return np.unique(dataset.hashes[indices])
-    digests = [hashlib.sha256(dataset.read(int(i))).digest()[:8] for i in indices]
-    return np.unique(np.frombuffer(b"".join(digests), np.uint64))
 
 
 def announce(built: Training) -> None:

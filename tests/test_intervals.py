@@ -125,4 +125,6 @@ def test_metrics_over_seeds_of_one_run_are_its_metrics():
     for name in one:
         assert one[name] == pytest.approx(again[name]), name
     mean = how.metrics_over_seeds([rows["vote noise"], rows["mean histogram"]])["ped"]["value"]
-    assert mean == pytest.approx(np.mean([how.metrics(rows[r])["ped"]["value"] for r in ("vote noise", "mean histogram")]))
+    assert mean == pytest.approx(
+        np.mean([how.metrics(rows[r])["ped"]["value"] for r in ("vote noise", "mean histogram")])
+    )

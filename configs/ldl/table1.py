@@ -21,7 +21,12 @@ def get_config() -> ConfigDict:
     c.grid.bfgs_lld = {"penalty": (0.0, 1e-4, 1e-3, 1e-2, 1e-1)}  # a picture
     c.grid.aa_knn = {"k": (1, 3, 5, 10, 20, 50, 100, 200), "metric": ("l2", "cosine")}
     c.grid.ldsvr = {"c": (0.01, 0.1, 1.0, 10.0), "epsilon": (0.01, 0.1), "width": (0.5, 1.0, 2.0)}
-    c.grid.svdr_like = {"c": (0.1, 1.0, 10.0), "epsilon": (0.0, 0.05), "width": (1.0, 2.0), "features": (512,)}
+    c.grid.svdr_like = {
+        "c": (0.1, 1.0, 10.0),
+        "epsilon": (0.0, 0.05),
+        "width": (1.0, 2.0),
+        "features": (512,),
+    }
 
     # rows that explain printed ones: the learner is stopped early, the neighbours know nothing
     c.iis_stopped = 10  # iterations from the uniform start, without a bias

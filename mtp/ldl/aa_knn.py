@@ -53,7 +53,9 @@ def predict(params: Params, x: np.ndarray, *, skip_self: bool = False) -> Float[
     weight = a["weight"][near]
     total = weight.sum(axis=1, keepdims=True)
     if not (total > 0).all():
-        raise LdlError("all neighbours of a row weigh nothing; raise k or give the training rows positive weights")
+        raise LdlError(
+            "all neighbours of a row weigh nothing; raise k or give the training rows positive weights"
+        )
     return np.einsum("qk,qkc->qc", weight / total, a["d"][near])
 
 
@@ -86,7 +88,9 @@ def _placed(x: np.ndarray, centre: np.ndarray, metric: str) -> Float[np.ndarray,
         return x - centre
     lengths = np.linalg.norm(x, axis=1, keepdims=True)
     if not (lengths > 0).all():
-        raise LdlError("the cosine metric needs rows with a length; a row is all zeros. Remove it or choose l2")
+        raise LdlError(
+            "the cosine metric needs rows with a length; a row is all zeros. Remove it or choose l2"
+        )
     return x / lengths
 
 

@@ -32,7 +32,7 @@ def training(
     x, d = features(x), np.asarray(d, np.float64)
     if d.ndim != 2 or d.shape[0] != len(x) or d.shape[1] < 2:
         raise LdlError(
-            f"d must be (n, K), a distribution over K >= 2 ratings for each of the n = {len(x)} rows of x; it is {d.shape}"
+            f"d must be (n, K), a distribution over K >= 2 ratings a row of x, n = {len(x)}; it is {d.shape}"
         )
     if not len(x):
         raise LdlError("a fit needs at least one row; x has none")
@@ -58,7 +58,9 @@ def features(x: Num[np.ndarray, "..."], expected: int | None = None) -> Float[np
 def queries(params: Params, x: Num[np.ndarray, "..."], learner: str) -> Float[np.ndarray, "q d"]:
     """Features to predict from. Errors: LdlError where the parameters are another learner's, or x does not fit."""
     if params.learner != learner:
-        raise LdlError(f"{learner} cannot predict with parameters of {params.learner}; use that learner's predict")
+        raise LdlError(
+            f"{learner} cannot predict with parameters of {params.learner}; use that learner's predict"
+        )
     return features(x, params.options["features"])
 
 
@@ -104,4 +106,6 @@ def _check_votes(votes: np.ndarray, d: np.ndarray) -> None:
 def _refuse(wrong: np.ndarray, values: np.ndarray, rule: str) -> None:
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
-        raise LdlError(f"{rule}; {int(wrong.sum())} of {len(values)} rows break it, first row {first}: {values[first]}")
+        raise LdlError(
+            f"{rule}; {int(wrong.sum())} of {len(values)} rows break it, first row {first}: {values[first]}"
+        )

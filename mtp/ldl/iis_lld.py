@@ -4,7 +4,8 @@ With s_ik = sign(x_ik) and f_i = sum_k |x_ik|, -ln a >= 1 - a and Jensen's inequ
 below by sum_ij w_i D_ij x_i D_j + n - sum_ijk w_i p_ij |x_ik| / f_i exp(D_kj s_ik f_i). Its maximum is one
 equation for each feature k and rating j, all of them solved from the same p, with A = X'(w D):
 
-    A_kj - P_kj(D_kj) + N_kj(D_kj) = 0,    P(t) = sum_i w_i p_ij x+_ik e^(t f_i),  N(t) = sum_i w_i p_ij x-_ik e^(-t f_i)
+    A_kj - P_kj(D_kj) + N_kj(D_kj) = 0
+    P_kj(t) = sum_i w_i p_ij max(x_ik, 0) e^(t f_i),    N_kj(t) = sum_i w_i p_ij max(-x_ik, 0) e^(-t f_i)
 
 P rises and N falls, so there is one root. Where all f_i = F it is ln(z) / F, with z the positive root of
 P(0) z^2 - A z - N(0) = 0; for other f_i it lies between ln(z) / max f and ln(z) / min f. "newton" takes three Newton
@@ -126,7 +127,9 @@ def _chunk(
     return w, values, done, clips
 
 
-def _closed_form(a: Float[Array, "D K"], p: Float[Array, "D K"], q: Float[Array, "D K"]) -> Float[Array, "D K"]:
+def _closed_form(
+    a: Float[Array, "D K"], p: Float[Array, "D K"], q: Float[Array, "D K"]
+) -> Float[Array, "D K"]:
     """The positive root z of p z^2 - a z - q = 0, without cancellation; 1 where the feature is zero everywhere."""
     root = jnp.sqrt(jnp.square(a) + 4 * p * q)
     nowhere = (p == 0) & (q == 0)

@@ -83,19 +83,6 @@ class Dual:
         self._a, self._rows = np.zeros(len(kernel)), np.arange(0)  # the factorised system's a and S
         self._factor: tuple[np.ndarray, bool] | None = None
 
-    def start(self, bias: np.ndarray) -> State: ...
-    def penalty(self, state: State) -> float: ...
-    def solve(self, a: np.ndarray, target: np.ndarray, state: State, fresh: bool) -> tuple[State, bool]:
-        """The step's end, and whether its system was made for these weights; `fresh` asks for that."""
-        ...
-
-
-class Dual:
-    """f = K beta + b; beta is zero inside the tube."""
-
-    def __init__(self, kernel: Float[np.ndarray, "n n"]):
-        self._kernel = kernel
-
     def start(self, bias: np.ndarray) -> State:
         """The constant f = bias."""
         n = len(self._kernel)
@@ -219,7 +206,9 @@ def minimise(
     for _ in tqdm(range(iterations), desc="IRWLS", unit="it", disable=None, leave=False):
         a = tube.row_weights(target - state.fitted, weight)
         if not (a > 0).any():
-            return state, Convergence(tuple(objective), True, "every row lies inside the tube: the constant fits")
+            return state, Convergence(
+                tuple(objective), True, "every row lies inside the tube: the constant fits"
+            )
         full, new = problem.solve(a, target, state, fresh)
         lower = _lower(state, full, value, objective[-1])
         if lower is None and new:

@@ -56,7 +56,11 @@ def fitted(
     """The parameters; warns where the solver did not converge."""
     if not convergence.converged:
         values = convergence.objective
-        last = f"; the last step changed the objective {values[-2]:.9g} -> {values[-1]:.9g}" if values[1:] else ""
+        last = (
+            f"; the last step changed the objective {values[-2]:.9g} -> {values[-1]:.9g}"
+            if values[1:]
+            else ""
+        )
         warnings.warn(
             f"{learner} has not converged after {convergence.iterations} iterations: {convergence.reason}{last}. "
             "Its predictions are usable, but another number of iterations would give others.",
@@ -66,7 +70,7 @@ def fitted(
     return Params(learner, dict(arrays), dict(options), convergence)
 
 
-def save(path: Path, params: Params) -> None:
+def save(path: str | Path, params: Params) -> None:
     """One .npz: the arrays as they are, all else as JSON. Written beside and renamed."""
     meta = {
         "format": FORMAT,
@@ -74,13 +78,14 @@ def save(path: Path, params: Params) -> None:
         "options": params.options,
         "convergence": dataclasses.asdict(params.convergence),
     }
+    path = Path(path)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
         np.savez(file, meta=np.array(json.dumps(meta)), **params.arrays)
     temporary.replace(path)
 
 
-def load(path: Path) -> Params:
+def load(path: str | Path) -> Params:
     """What `save` wrote. Errors: LdlError where the file is another one."""
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -90,7 +95,9 @@ def load(path: Path) -> Params:
         convergence = Convergence(tuple(record["objective"]), record["converged"], record["reason"])
         found = Params(meta["learner"], arrays, meta["options"], convergence)
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise LdlError(f"{path} must be a file of mtp.ldl.params.save; it cannot be read as one: {error}") from error
+        raise LdlError(
+            f"{path} must be a file of mtp.ldl.params.save; it cannot be read as one: {error}"
+        ) from error
     if number != FORMAT:
         raise LdlError(f"{path} has format {number}, this version reads {FORMAT}; fit again")
     return found

@@ -38,7 +38,9 @@ def learn(x: Float[np.ndarray, "n d"], dimensions: int) -> Projection:
     # a constant's deviations are rounding errors
     varies = spread > 1e-12 * np.maximum(np.abs(mean), np.finfo(float).tiny)
     if not varies.any():
-        raise LdlError(f"every feature is constant over the {len(x)} training rows; there is nothing to learn from")
+        raise LdlError(
+            f"every feature is constant over the {len(x)} training rows; there is nothing to learn from"
+        )
     scale = np.where(varies, spread, 1.0)
     standard = (x - mean) / scale * varies
     variances, vectors = np.linalg.eigh(standard.T @ standard / len(x))

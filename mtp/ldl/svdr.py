@@ -5,11 +5,12 @@ distributions, with reliability-sensitive learning and label refinement as exten
 
     min 1/2 |W|^2 + C sum_i rho_i max(|d_i - f_i| - eps, 0)^2    with sum_j f_ij = 1 everywhere, f_ij >= 0 in training
 
-over f = phi(x) W + b, with b free and one norm for all ratings. The sum is one for every x where the rows of W sum to zero
-and b sums to one, which the optimum without f >= 0 does by itself (`irwls` finds it). Where it has negative bins,
-the method of multipliers adds sum_ij max(m_ij - p f_ij, 0)^2 / (2 p), which L-BFGS minimises over steps whose rows sum
-to zero, preconditioned with the first problem's Hessian, and sets m = max(m - p f, 0), until f >= 0 holds. A prediction
-is the nearest point of the simplex. Permuting the ratings permutes the predictions: their order plays no part.
+over f = phi(x) W + b, with b free and one norm for all ratings. The sum is one for every x where the rows of W sum to
+zero and b sums to one, which the optimum without f >= 0 does by itself (`irwls` finds it). Where it has negative
+bins, the method of multipliers adds sum_ij max(m_ij - p f_ij, 0)^2 / (2 p), which L-BFGS minimises over steps whose
+rows sum to zero, preconditioned with the first problem's Hessian, and sets m = max(m - p f, 0), until f >= 0 holds. A
+prediction is the nearest point of the simplex. Permuting the ratings permutes the predictions: their order plays no
+part.
 """
 
 import jax
@@ -28,6 +29,7 @@ PRICE = 20.0  # of a negative bin, in C
 ROUNDS = 50  # of multipliers
 VIOLATION = 5e-4  # of the constraint, in probability; the projection mends the rest
 NEIGHBOURS = 20  # of the label refinement
+MOST_FEATURES = 2048
 
 
 def fit(
@@ -41,7 +43,7 @@ def fit(
     epsilon: float = 0.05,
     kernel: str = "rbf",
     width: float = 1.0,
-    features: int = 2048,
+    features: int = 0,
     reliability: str = "none",
     refine: float = 0.0,
     non_negative: bool = True,
@@ -51,7 +53,8 @@ def fit(
     """Fit in float64.
 
     x: (n, d); d: (n, K) on the simplex; weight: (n,), multiplies rho; votes: (n, K) counts, needed by the extensions.
-    kernel: "rbf" by `features` random Fourier features, its width in mean distances; or "linear".
+    kernel: "rbf", its width in mean distances, by `features` random Fourier features (0: as many as rows, at most
+    2,048); or "linear".
     reliability: rho_i = m_i / (m_i + median m) for m_i votes ("votes"), or 1 / (tau^2 + (1 - |q_i|^2) / m_i) with
     q_i = (votes + 1/2) / (m_i + K/2) and tau^2 the median of that ratio ("variance"), of mean 1; "none": 1.
     refine: kappa > 0 moves labels to (m_i d_i + kappa mean of 20 neighbours) / (m_i + kappa).
@@ -60,8 +63,9 @@ def fit(
     """
     data = checks.training(x, d, weight, votes)
     checks.choice("kernel", kernel, KERNELS)
-    checks.positive(c=c, width=width, features=features, iterations=iterations, tolerance=tolerance)
-    checks.not_negative(epsilon=epsilon, refine=refine)
+    checks.positive(c=c, width=width, iterations=iterations, tolerance=tolerance)
+    checks.not_negative(epsilon=epsilon, refine=refine, features=features)
+    features = features or min(len(data.x), MOST_FEATURES)
     target = _refined(data, votes, refine, key) if refine else data.d
     rho = _reliability(data, votes, reliability)
     sample_key, draw_key = jax.random.split(key)
@@ -165,7 +169,9 @@ def _not_negative(
         pushed, residual = np.maximum(multiplier - price * f, 0), target - f
         gradient = problem.gradient(-tube.row_weights(residual, rho)[:, None] * residual - pushed)
         gradient[:-1] += w[:-1]
-        total = 0.5 * np.square(w[:-1]).sum() + tube.loss(residual, rho) + np.square(pushed).sum() / (2 * price)
+        total = (
+            0.5 * np.square(w[:-1]).sum() + tube.loss(residual, rho) + np.square(pushed).sum() / (2 * price)
+        )
         step = _solve(lower, gradient, "N")
         return float(total), (step - step.mean(axis=1, keepdims=True)).ravel()
 

@@ -10,7 +10,16 @@ ARROWS = {"low": " ↓", "high": " ↑", "": ""}
 
 def terminal(results: Mapping[str, Any]) -> str:
     """Aligned columns, one line a row, values only; the intervals are in Markdown and JSON."""
-    header, rows = _cells(results, with_interval=False)
+    table = aligned(*_cells(results, with_interval=False))
+    styles = [
+        f"style mAP {number(p['metrics']['map'], with_interval=True)}, {p['row']}: {p['pictures']} pictures"
+        for p in results.get("styles", ())
+    ]
+    return "\n".join([*_caption(results), "", table, *styles])
+
+
+def aligned(header: list[str], rows: list[list[str]]) -> str:
+    """Columns for the terminal: the first one to the left, the others to the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = [
         "  ".join(
@@ -19,16 +28,12 @@ def terminal(results: Mapping[str, Any]) -> str:
         )
         for row in [header, *rows]
     ]
-    styles = [
-        f"style mAP {_number(p['metrics']['map'], with_interval=True)}, {p['row']}: {p['pictures']} pictures"
-        for p in results.get("styles", ())
-    ]
-    return "\n".join([*_caption(results), "", *lines, *styles])
+    return "\n".join(lines)
 
 
 def markdown(results: Mapping[str, Any]) -> str:
     """The main table with 95 % intervals, then the style table where there is one."""
-    blocks = ["\n".join(_caption(results)), _table(*_cells(results, with_interval=True))]
+    blocks = ["\n".join(_caption(results)), grid(*_cells(results, with_interval=True))]
     styles = {
         name.removeprefix("ap_"): cell
         for name, cell in results["rows"][0]["metrics"].items()
@@ -37,8 +42,8 @@ def markdown(results: Mapping[str, Any]) -> str:
     if results.get("styles"):
         blocks.append(_style_protocols(results["styles"]))
     elif styles:
-        body = [[name, _number(cell, with_interval=True), str(cell["n"])] for name, cell in styles.items()]
-        blocks.append(_table(["style", "average precision ↑", "pictures"], body))
+        body = [[name, number(cell, with_interval=True), str(cell["n"])] for name, cell in styles.items()]
+        blocks.append(grid(["style", "average precision ↑", "pictures"], body))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -63,7 +68,7 @@ def _cells(results: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str
     first = results["rows"][0]["metrics"]
     header = ["row", *(name + ARROWS[first[name]["better"]] for name in COLUMNS)]
     body = [
-        [_name(row), *(_number(row["metrics"][name], with_interval=with_interval) for name in COLUMNS)]
+        [_name(row), *(number(row["metrics"][name], with_interval=with_interval) for name in COLUMNS)]
         for row in results["rows"]
     ]
     return header, body
@@ -80,13 +85,14 @@ def _style_protocols(protocols: Sequence[Mapping[str, Any]]) -> str:
         f"{p['row']}: {p['pictures']} pictures{also}" for p, also in zip(protocols, trained, strict=True)
     ]
     body = [
-        [name.removeprefix("ap_"), *(_number(p["metrics"][name], with_interval=True) for p in protocols)]
+        [name.removeprefix("ap_"), *(number(p["metrics"][name], with_interval=True) for p in protocols)]
         for name in protocols[0]["metrics"]
     ]
-    return _table(["average precision ↑", *header], body)
+    return grid(["average precision ↑", *header], body)
 
 
-def _number(cell: Mapping[str, Any], *, with_interval: bool) -> str:
+def number(cell: Mapping[str, Any], *, with_interval: bool) -> str:
+    """A metric's value, with its interval where that is wanted and known."""
     if cell["value"] is None:
         return "n/a"
     text = f"{cell['value']:.3f}"
@@ -95,7 +101,8 @@ def _number(cell: Mapping[str, Any], *, with_interval: bool) -> str:
     return text
 
 
-def _table(header: list[str], body: list[list[str]]) -> str:
+def grid(header: list[str], body: list[list[str]]) -> str:
+    """A Markdown table."""
     rows = [header, ["---"] * len(header), *body]
     # a stroke within a cell would end it
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

@@ -28,7 +28,9 @@ def test_far_from_the_origin_nothing_is_lost(data, key):
 
 def test_all_rows_are_the_mean_histogram_and_one_is_its_own(data, key):
     everyone = aa_knn.fit(data.x, data.d, key=key, k=len(data.x))
-    np.testing.assert_allclose(aa_knn.predict(everyone, data.x[:3]), np.tile(data.d.mean(0), (3, 1)), atol=1e-12)
+    np.testing.assert_allclose(
+        aa_knn.predict(everyone, data.x[:3]), np.tile(data.d.mean(0), (3, 1)), atol=1e-12
+    )
     itself = aa_knn.fit(data.x, data.d, key=key, k=1)
     np.testing.assert_allclose(aa_knn.predict(itself, data.x), data.d, atol=1e-12)
 
@@ -38,7 +40,9 @@ def test_leave_one_out(data, key):
     near = aa_knn.neighbours(fit, data.x, 4)
     left = aa_knn.neighbours(fit, data.x, 4, skip_self=True)
     np.testing.assert_array_equal(near[:, 1:], left)
-    np.testing.assert_allclose(aa_knn.predict(fit, data.x, skip_self=True), data.d[left].mean(axis=1), atol=1e-12)
+    np.testing.assert_allclose(
+        aa_knn.predict(fit, data.x, skip_self=True), data.d[left].mean(axis=1), atol=1e-12
+    )
 
 
 def test_ties_go_to_the_first_rows_in_any_tile(key, monkeypatch):
@@ -47,7 +51,8 @@ def test_ties_go_to_the_first_rows_in_any_tile(key, monkeypatch):
     for tile in (aa_knn.TILE, 150):
         monkeypatch.setattr(aa_knn, "TILE", tile)
         np.testing.assert_array_equal(
-            aa_knn.neighbours(fit, np.array([[0.0], [1.0], [0.1]]), 4), [[0, 2, 4, 6], [1, 3, 5, 7], [0, 2, 4, 6]]
+            aa_knn.neighbours(fit, np.array([[0.0], [1.0], [0.1]]), 4),
+            [[0, 2, 4, 6], [1, 3, 5, 7], [0, 2, 4, 6]],
         )
 
 

@@ -7,7 +7,14 @@ from sklearn.linear_model import Ridge
 
 from mtp.ldl import irwls, kernels
 
-CASES = [(0.25, 1.0, 0.1), (0.25, 10.0, 0.1), (0.25, 1.0, 0.3), (0.25, 0.1, 0.01), (1.0, 10.0, 0.2), (1.0, 1.0, 0.0)]
+CASES = [
+    (0.25, 1.0, 0.1),
+    (0.25, 10.0, 0.1),
+    (0.25, 1.0, 0.3),
+    (0.25, 0.1, 0.01),
+    (1.0, 10.0, 0.2),
+    (1.0, 1.0, 0.0),
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,9 @@ def primal_optimum(phi, target, weight, tube):
         return 0.5 * np.square(w[:-1]).sum() + tube.c * weight @ np.square(excess), gradient.ravel()
 
     options = {"maxiter": 20000, "maxfun": 50000, "ftol": 0.0, "gtol": 1e-9, "maxcor": 50}
-    return scipy.optimize.minimize(value, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options).fun
+    return scipy.optimize.minimize(
+        value, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options
+    ).fun
 
 
 @pytest.mark.parametrize(("scale", "c", "epsilon"), CASES)
@@ -66,9 +75,7 @@ def test_optimality_conditions(problem, scale, c, epsilon):
 def test_without_a_tube_it_is_ridge_regression(problem):
     x, target, _ = problem
     for scale, c in ((0.25, 3.0), (1.0, 0.5)):
-        state, _ = irwls.minimise(
-            irwls.Primal(x), target, np.ones(60), irwls.Tube(c, 0.0, scale), 500, 1e-12
-        )
+        state, _ = irwls.minimise(irwls.Primal(x), target, np.ones(60), irwls.Tube(c, 0.0, scale), 500, 1e-12)
         oracle = Ridge(alpha=1 / (2 * c * scale**2)).fit(x, target)
         np.testing.assert_allclose(state.fitted, oracle.predict(x), atol=1e-10)
 

@@ -59,7 +59,9 @@ def test_beyond_the_dual_it_takes_features(data, key, monkeypatch):
 def test_targets_of_empty_bins(data, key):
     """1 / (10 K) in each, renormalised; or votes + 1/2."""
     d = np.array([[0.5, 0.5, 0.0], [0.0, 1.0, 0.0]])
-    np.testing.assert_allclose(ldsvr._positive(d, None, "fill")[0], np.array([0.5, 0.5, 1 / 30]) / (1 + 1 / 30))
+    np.testing.assert_allclose(
+        ldsvr._positive(d, None, "fill")[0], np.array([0.5, 0.5, 1 / 30]) / (1 + 1 / 30)
+    )
     np.testing.assert_allclose(ldsvr._positive(d, d * 4, "jeffreys")[1], np.array([0.5, 4.5, 0.5]) / 5.5)
     with pytest.raises(LdlError, match="needs votes"):
         ldsvr.fit(data.x, data.d, key=key, zeros="jeffreys")

@@ -11,7 +11,11 @@ from mtp.ldl import learners, params
 from mtp.ldl.learners import LEARNERS
 from mtp.ldl.params import LdlError
 
-SMALL = {"aa_knn": {"k": 5}, "svdr_like": {"features": 64, "tolerance": 1e-6}, "iis_lld": {"iterations": 5000}}
+SMALL = {
+    "aa_knn": {"k": 5},
+    "svdr_like": {"features": 64, "tolerance": 1e-6},
+    "iis_lld": {"iterations": 5000},
+}
 each = pytest.mark.parametrize("name", LEARNERS)
 
 
@@ -41,7 +45,9 @@ def test_deterministic_and_stored(name, data, key, tmp_path):
     params.save(path, one)
     read = params.load(path)
     for other in (two, read):
-        assert {k: a.tobytes() for k, a in one.arrays.items()} == {k: a.tobytes() for k, a in other.arrays.items()}
+        assert {k: a.tobytes() for k, a in one.arrays.items()} == {
+            k: a.tobytes() for k, a in other.arrays.items()
+        }
         assert (one.options, one.convergence) == (other.options, other.convergence)
     np.testing.assert_array_equal(learners.predict(read, data.x), LEARNERS[name].predict(one, data.x))
     assert list(tmp_path.iterdir()) == [path]

@@ -54,7 +54,9 @@ def test_solvers_agree_where_rows_have_one_length(data, key):
     x = data.x / np.abs(data.x).sum(axis=1, keepdims=True)
     with pytest.warns(ConvergenceWarning):
         first, second = (
-            iis_lld.fit(x, data.d, key=key, solver=s, bias=False, init="zeros", iterations=20, tolerance=1e-14)
+            iis_lld.fit(
+                x, data.d, key=key, solver=s, bias=False, init="zeros", iterations=20, tolerance=1e-14
+            )
             for s in iis_lld.SOLVERS
         )
     np.testing.assert_allclose(first.arrays["w"], second.arrays["w"], atol=1e-12)
@@ -67,9 +69,7 @@ def test_a_step_solves_its_equations(data, key):
         fit = iis_lld.fit(x, data.d, key=key, bias=False, init="zeros", iterations=1)
     step, p = fit.arrays["w"], np.full_like(data.d, 1 / data.d.shape[1])
     lengths = np.abs(x).sum(axis=1)
-    reached = np.einsum(
-        "ij,ik,ikj->kj", p, x, np.exp(np.sign(x)[:, :, None] * lengths[:, None, None] * step)
-    )
+    reached = np.einsum("ij,ik,ikj->kj", p, x, np.exp(np.sign(x)[:, :, None] * lengths[:, None, None] * step))
     np.testing.assert_allclose(reached, x.T @ data.d, atol=1e-8)
 
 

@@ -32,7 +32,12 @@ def constrained_optimum(x, d, c, epsilon):
     ]
     start = np.concatenate([np.zeros(features * k), np.full(k, 1 / k)])
     found = scipy.optimize.minimize(
-        value, start, jac=True, method="SLSQP", constraints=constraints, options={"maxiter": 2000, "ftol": 1e-12}
+        value,
+        start,
+        jac=True,
+        method="SLSQP",
+        constraints=constraints,
+        options={"maxiter": 2000, "ftol": 1e-12},
     )
     return found.fun, value
 

@@ -1,0 +1,122 @@
+"""Rows of Table 1 from finished workdirs of `mtp.main`: which ablation of the paper's each is, and its predictions."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from configs import paper
+from mtp.config import get_config
+from mtp.workdirs import UsageError, flat, read_json
+
+TASKS = ("distribution", "two_category", "style")
+# section 4's ablations: columns, tasks, reliability weights; and how to ask for them
+ABLATIONS = {
+    "MT-NasNet": (("gap",), TASKS, "none"),
+    "SF-NasNet": (("fcn", "spp"), ("distribution",), "none"),
+    "VD-NasNet": (("gap",), ("distribution", "two_category"), "variance"),
+    "MTP-NasNet": (("fcn", "spp"), TASKS, "variance"),
+}
+DECIDED = ("model.columns", "model.tasks", "loss.reliability")  # by the ablation
+OTHER = (
+    "data.",
+    "eval.",
+    "log.",
+    "run.",
+    "seed",
+    "input.threads",
+    "input.ahead",
+    "train.compile_in_parallel",
+)
+
+
+class DeepRow(NamedTuple):
+    """name: the ablation and its preset; predictions (N, K), a seed each; paper: whether it is the paper's preset."""
+
+    name: str
+    predictions: list[np.ndarray]
+    seeds: list[int]
+    paper: bool
+
+
+def label(config: Mapping[str, Any]) -> tuple[str, bool]:
+    """The row's name, and whether all else is the paper's preset; config: of a workdir, by dotted name."""
+    here = (tuple(config["model.columns"]), tuple(config["model.tasks"]), config["loss.reliability"])
+    name = next((n for n, ablation in ABLATIONS.items() if ablation == here), None)
+    if name is None:
+        name = (
+            "+".join(config["model.columns"])
+            + ", "
+            + "+".join(config["model.tasks"])
+            + f", weights {here[2]}"
+        )
+    preset = flat(paper.get_config())
+    fixed = [o for o in preset if o not in DECIDED and not o.startswith(OTHER)]
+    same = all(config.get(option) == preset[option] for option in fixed)
+    return f"{name} ({'paper' if same else 'ours'})", same
+
+
+def read_rows(workdirs: Sequence[Path], images: Sequence[str], test_sha256: str) -> list[DeepRow]:
+    """One row a name, its workdirs are its seeds; predictions in the order of `images`.
+
+    Errors: UsageError where a workdir is unfinished, tested on other pictures, or has the seed of another one.
+    """
+    found: dict[str, DeepRow] = {}
+    for workdir in workdirs:
+        results = read_json(workdir / "results.json")
+        if results is None:
+            raise UsageError(
+                f"{workdir} must be a finished workdir; it has no results.json. Run its command to the end"
+            )
+        split = results["split"]
+        if split["name"] != "test" or split["sha256"] != test_sha256:
+            raise UsageError(
+                f"{workdir} was evaluated on the {split['name']} split {split['sha256'][:12]}, this table's test "
+                f"split is {test_sha256[:12]}; train and evaluate it on the same data"
+            )
+        name, is_paper = label(flat(ConfigDict(results["config"])))
+        row = found.setdefault(name, DeepRow(name, [], [], is_paper))
+        if results["seed"] in row.seeds:
+            raise UsageError(
+                f"{workdir}: {name} has a workdir with seed {results['seed']} already; give each seed once"
+            )
+        row.seeds.append(results["seed"])
+        row.predictions.append(_predictions(workdir / "predictions.csv", images))
+    return list(found.values())
+
+
+def _predictions(path: Path, images: Sequence[str]) -> np.ndarray:
+    with path.open(newline="") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    ratings = sum(name.startswith("pred_") and name[5:].isdigit() for name in next(iter(rows.values())))
+    values = np.array([[float(rows[i][f"pred_{k + 1}"]) for k in range(ratings)] for i in images])
+    # nine digits each
+    return values / values.sum(axis=1, keepdims=True)
+
+
+def missing(rows: Sequence[DeepRow], data: str) -> dict[str, str]:
+    """The paper's rows that no workdir has, and the command for one seed of each."""
+    have = {row.name for row in rows}
+    defaults = flat(get_config())
+    folder = "--config.data.name=demo" if data == "demo" else f"--config.data.dir={data}"
+    result = {}
+    for name, ablation in ABLATIONS.items():
+        options = [
+            f"--config.{option}={str(value).replace(' ', '')!r}"
+            for option, value in zip(DECIDED, ablation, strict=True)
+            if list(value) != defaults[option] and value != defaults[option]
+        ]
+        for preset, file in (("paper", "paper"), ("ours", "demo" if data == "demo" else "votes")):
+            full = f"{name} ({preset})"
+            if full not in have:
+                command = (
+                    f"python -m mtp.main --config=configs/{file}.py {folder} {' '.join(options)}".rstrip()
+                )
+                result[full] = (
+                    f"{command} --config.seed=0 --workdir=runs/{name.split('-')[0].lower()}-{preset}-seed0"
+                )
+    result["SANE"] = "its network is not part of this repository yet"
+    return result

@@ -97,11 +97,12 @@ def _predictions(path: Path, images: Sequence[str]) -> np.ndarray:
     return values / values.sum(axis=1, keepdims=True)
 
 
-def missing(rows: Sequence[DeepRow], data: str) -> dict[str, str]:
+def missing(rows: Sequence[DeepRow], data: str, group: str) -> dict[str, str]:
     """The paper's rows that no workdir has, and the command for one seed of each."""
     have = {row.name for row in rows}
     defaults = flat(get_config())
     folder = "--config.data.name=demo" if data == "demo" else f"--config.data.dir={data}"
+    folder += f" --config.data.group={group}" if group != defaults["data.group"] else ""
     result = {}
     for name, ablation in ABLATIONS.items():
         options = [

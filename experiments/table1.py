@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> None:
         config = _config(given.config)
         found = features.prepared(given.data, given.group, given.backbone, out / "features.npz")
         _claim(out, found, config)
-        content = build(found, config, given.workdirs, out, given.data)
+        content = build(found, config, given.workdirs, out, given.data, given.group)
     except (*features.ERRORS, LdlError) as error:
         sys.exit(f"error: {error}")
     content["command"] = "python -m experiments.table1 " + " ".join(arguments)
@@ -81,7 +81,12 @@ def _claim(out: Path, found: features.Features, config: ConfigDict) -> None:
 
 
 def build(
-    found: features.Features, config: ConfigDict, workdirs: Sequence[Path], out: Path, data_name: str
+    found: features.Features,
+    config: ConfigDict,
+    workdirs: Sequence[Path],
+    out: Path,
+    data_name: str,
+    group: str,
 ) -> dict[str, Any]:
     """All rows with metrics and claims: what table1.json holds."""
     data = table1_fits.splits(found, config.dimensions)
@@ -113,7 +118,7 @@ def build(
         "config": json.loads(config.to_json()),
         "rows": rows,
         "claims": claims(predictions, fixed[config.compared_with], histograms(votes), evaluation, config),
-        "missing": deep_rows.missing(deep, data_name),
+        "missing": deep_rows.missing(deep, data_name, group),
         "versions": versions(),
     }
 

@@ -5,7 +5,7 @@ that |a|^2 - 2 ab + |b|^2 loses no digits to a common offset. Equally near rows:
 the training data is taken.
 """
 
-from collections.abc import Iterator
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,7 +16,8 @@ from mtp.ldl.params import NO_SOLVER, LdlError, Params, fitted
 
 NAME = "aa_knn"
 METRICS = ("l2", "cosine")
-TILE = 2**22  # distances in memory at once, a thread
+TILE = 2**18  # distances at once, a thread: they stay in the cache
+LEAST = 64  # queries at once all the same: fewer waste the matrix product
 GROUPS = 8  # groups of columns a neighbour, in the search for a bound
 THREADS = 2
 
@@ -69,11 +70,17 @@ def neighbours(params: Params, x: np.ndarray, k: int, *, skip_self: bool = False
     rows = np.column_stack([a["x"], np.square(a["x"]).sum(axis=1)]).T
     queries = np.column_stack([-2 * x, np.ones(len(x))])
 
-    def search(tile: slice) -> np.ndarray:
-        return _smallest(queries[tile] @ rows, k)
+    size = max(LEAST, TILE // rows.shape[1])
+
+    def search(part: np.ndarray) -> list[np.ndarray]:
+        # fresh pages would cost as much as the product
+        space = np.empty((size, rows.shape[1]))
+        tiles = [part[at : at + size] for at in range(0, len(part), size)]
+        return [_smallest(np.matmul(tile, rows, out=space[: len(tile)]), k) for tile in tiles]
 
     with ThreadPoolExecutor(THREADS) as pool:
-        near = np.concatenate([np.empty((0, k), np.int64), *pool.map(search, _tiles(len(x), rows.shape[1]))])
+        found = pool.map(search, np.array_split(queries, THREADS))
+        near = np.concatenate([np.empty((0, k), np.int64), *itertools.chain.from_iterable(found)])
     if not skip_self:
         return near
     own = near == np.arange(len(x))[:, None]
@@ -94,18 +101,14 @@ def _placed(x: np.ndarray, centre: np.ndarray, metric: str) -> Float[np.ndarray,
     return x / lengths
 
 
-def _tiles(queries: int, rows: int) -> Iterator[slice]:
-    # at least one tile a thread
-    size = max(1, min(TILE // rows, -(-queries // THREADS)))
-    return (slice(at, at + size) for at in range(0, queries, size))
-
-
 def _smallest(distances: Float[np.ndarray, "q n"], k: int) -> Int[np.ndarray, "q k"]:
     """Columns of each row's k smallest values, ascending; of equal ones the first columns."""
-    candidate = distances <= _bound(distances, k)
-    rows, columns = np.nonzero(candidate)
-    order = np.lexsort((columns, distances[rows, columns], rows))
+    found = np.flatnonzero(distances <= _bound(distances, k))
+    rows, columns = np.divmod(found, distances.shape[1])
     start = np.searchsorted(rows, np.arange(len(distances)))
+    # by row, then value; a stable sort leaves equal values in order of their columns
+    order = np.argsort(distances.ravel()[found], kind="stable")
+    order = order[np.argsort(rows[order], kind="stable")]
     return columns[order][start[:, None] + np.arange(k)]
 
 

@@ -97,33 +97,45 @@ def _iterate(
 def _chunk(
     w: Array, value: Array, least: Array, stop: Array, x: Array, d: Array, weight: Array, *, solver: str
 ) -> tuple[Array, Array, Array, Array]:
-    """At most `stop` iterations: W, the objective after each, how many, how many clipped steps."""
-    target = x.T @ (weight[:, None] * d)
-    lengths = jnp.sum(jnp.abs(x), axis=1)
-    positive, negative = jnp.maximum(x, 0), jnp.maximum(-x, 0)
+    """At most `stop` iterations: W, the objective after each, how many, how many clipped steps.
+
+    Rows lie along the last axis of every array, the long one: sums over ratings are then vector operations.
+    """
+    x, d = x.T, d.T
+    target = x @ (weight * d).T
+    lengths = jnp.sum(jnp.abs(x), axis=0)
+    longest = jnp.max(lengths)
+    limit = LARGEST / longest
+    signed = jnp.concatenate([jnp.maximum(x, 0), jnp.maximum(-x, 0)])
+
+    def model(w: Array) -> tuple[Array, Array]:
+        """Weighted probabilities (K, n) and L(W)."""
+        logits = w.T @ x
+        highest = jnp.max(logits, axis=0)
+        terms = jnp.exp(logits - highest)
+        total = jnp.sum(terms, axis=0)
+        value = jnp.sum(weight * (jnp.log(total) + highest)) - jnp.sum(target * w)
+        return terms * (weight / total), value
 
     def goes_on(state: tuple) -> Bool[Array, ""]:
-        _, _, last, before, done, _ = state
+        _, _, _, last, before, done, _ = state
         return (done < stop) & ((done == 0) | (before - last >= least))
 
     def iteration(state: tuple) -> tuple:
-        w, values, last, _, done, clips = state
-        p = weight[:, None] * jax.nn.softmax(x @ w, axis=1)
-        z = _closed_form(target, positive.T @ p, negative.T @ p)
-        longest = jnp.max(lengths)
+        w, p, values, last, _, done, clips = state
+        z = _closed_form(target, *jnp.split(signed @ p.T, 2))
         step = jnp.log(z) / longest
         if solver == "newton":
             other = jnp.log(z) / jnp.min(lengths)
             bracket = jnp.minimum(step, other), jnp.maximum(step, other)
-            step = _newton(step, bracket, target, p, x, lengths, LARGEST / longest)
-        limit = LARGEST / longest
+            step = _newton(step, bracket, target, p, x, lengths, limit)
         clips += jnp.sum(jnp.abs(step) >= limit)
         w += jnp.clip(step, -limit, limit)
-        new = maxent.loss(w, x, d, weight)
-        return w, values.at[done].set(new), new, last, done + 1, clips
+        p, new = model(w)
+        return w, p, values.at[done].set(new), new, last, done + 1, clips
 
-    first = (w, jnp.zeros(CHUNK), jnp.asarray(value), jnp.inf, 0, 0)
-    w, values, _, _, done, clips = lax.while_loop(goes_on, iteration, first)
+    first = (w, model(w)[0], jnp.zeros(CHUNK), jnp.asarray(value), jnp.inf, 0, 0)
+    w, _, values, _, _, done, clips = lax.while_loop(goes_on, iteration, first)
     return w, values, done, clips
 
 
@@ -141,18 +153,17 @@ def _closed_form(
 def _newton(
     step: Array, bracket: tuple[Array, Array], target: Array, p: Array, x: Array, lengths: Array, limit: Array
 ) -> Float[Array, "D K"]:
-    """Newton's method for all equations at once, a feature at a time to keep (n, K) exponentials in memory."""
+    """Newton's method for all equations at once, a feature at a time to keep (K, n) exponentials in memory."""
 
     def of_feature(inputs: tuple) -> Array:
-        t, low, high, a, column = inputs
-        size, negative = jnp.abs(column), column < 0
+        t, low, high, a, row = inputs
         low, high = jnp.clip(low, -limit, limit), jnp.clip(high, -limit, limit)
         t = jnp.clip(t, low, high)
-        moments = jnp.stack([size * ~negative, size * negative])
+        moments = jnp.stack([jnp.maximum(row, 0), jnp.maximum(-row, 0)])
         moments = jnp.concatenate([moments, moments * lengths])
+        reach = jnp.sign(row) * lengths
         for _ in range(NEWTON_STEPS):
-            terms = p * jnp.exp((jnp.sign(column) * lengths)[:, None] * t)
-            rising, falling, rise, fall = moments @ terms
+            rising, falling, rise, fall = moments @ (p * jnp.exp(t[:, None] * reach)).T
             above, below = rising + jnp.maximum(-a, 0), falling + jnp.maximum(a, 0)
             usable = (above > 0) & (below > 0)
             above, below = jnp.where(usable, above, 1), jnp.where(usable, below, 1)
@@ -161,4 +172,4 @@ def _newton(
             t = jnp.clip(t - jnp.where(usable, change, 0), low, high)
         return t
 
-    return lax.map(of_feature, (step, *bracket, target, x.T))
+    return lax.map(of_feature, (step, *bracket, target, x))

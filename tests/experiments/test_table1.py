@@ -68,7 +68,7 @@ def content(found, config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("table1")
     runs = [workdir(folder, f"mtp{s}", {}, found, s) for s in range(3)]
     runs.append(workdir(folder, "gap", {"model.columns": ("gap",)}, found))
-    made = table1.build(found, config, runs, folder, "FOLDER")
+    made = table1.build(found, config, runs, folder, "FOLDER", "theme")
     return {**made, "command": "python -m experiments.table1"}
 
 
@@ -101,6 +101,7 @@ def test_missing_rows_say_what_to_run(content):
     missing = content["missing"]
     assert "MTP-NasNet (ours)" not in missing and "SANE" in missing
     command = missing["SF-NasNet (paper)"]
+    assert "--config.data.dir=FOLDER --config.data.group=theme" in command
     assert "--config=configs/paper.py" in command and "--config.model.tasks=" in command
     # the command's options make the row that is missing
     c = paper.get_config()

@@ -1,6 +1,6 @@
 """What a learner may be given: features, label distributions, weights and votes, as float64."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -103,7 +103,7 @@ def _check_votes(votes: np.ndarray, d: np.ndarray) -> None:
     _refuse(votes.sum(axis=1) <= 0, votes, "every row needs at least one vote (remove the row)")
 
 
-def _refuse(wrong: np.ndarray, values: np.ndarray, rule: str) -> None:
+def _refuse(wrong: Any, values: np.ndarray, rule: str) -> None:
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
         raise LdlError(

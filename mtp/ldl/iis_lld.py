@@ -96,7 +96,7 @@ def _iterate(
 @functools.partial(jax.jit, static_argnames="solver")
 def _chunk(
     w: Array, value: Array, least: Array, stop: Array, x: Array, d: Array, weight: Array, *, solver: str
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, ...]:
     """At most `stop` iterations: W, the objective after each, how many, how many clipped steps.
 
     Rows lie along the last axis of every array, the long one: sums over ratings are then vector operations.
@@ -136,7 +136,7 @@ def _chunk(
 
     first = (w, model(w)[0], jnp.zeros(CHUNK), jnp.asarray(value), jnp.inf, 0, 0)
     w, _, values, _, _, done, clips = lax.while_loop(goes_on, iteration, first)
-    return w, values, done, clips
+    return w, values, jnp.asarray(done), jnp.asarray(clips)
 
 
 def _closed_form(

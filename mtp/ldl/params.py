@@ -81,7 +81,7 @@ def save(path: str | Path, params: Params) -> None:
     path = Path(path)
     temporary = path.with_suffix(".tmp")
     with temporary.open("wb") as file:
-        np.savez(file, meta=np.array(json.dumps(meta)), **params.arrays)
+        np.savez(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **params.arrays)
     temporary.replace(path)
 
 

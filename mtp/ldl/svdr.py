@@ -161,7 +161,7 @@ def _not_negative(
 
     def place(z: np.ndarray) -> np.ndarray:
         z = z.reshape(shape)
-        return first + _solve(lower, z - z.mean(axis=1, keepdims=True), "T")
+        return first + _solve(lower, z - z.mean(axis=1, keepdims=True), 1)
 
     def value(z: np.ndarray, multiplier: np.ndarray) -> tuple[float, np.ndarray]:
         w = place(z)
@@ -172,7 +172,7 @@ def _not_negative(
         total = (
             0.5 * np.square(w[:-1]).sum() + tube.loss(residual, rho) + np.square(pushed).sum() / (2 * price)
         )
-        step = _solve(lower, gradient, "N")
+        step = _solve(lower, gradient, 0)
         return float(total), (step - step.mean(axis=1, keepdims=True)).ravel()
 
     z, multiplier, violation = np.zeros(first.size), np.zeros_like(target), np.inf
@@ -194,6 +194,6 @@ def _not_negative(
     return end, Convergence(tuple(objective), violation < VIOLATION, reason)
 
 
-def _solve(lower: Float[np.ndarray, "m m"], right: Float[np.ndarray, "m K"], trans: str) -> np.ndarray:
+def _solve(lower: Float[np.ndarray, "m m"], right: Float[np.ndarray, "m K"], trans: int) -> np.ndarray:
     """Of a Cholesky factor, whose upper half is not read."""
     return solve_triangular(lower, right, lower=True, trans=trans, check_finite=False)

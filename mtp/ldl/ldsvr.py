@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import expit, logit
 
-from mtp.ldl import checks, irwls, kernels
+from mtp.ldl import checks, irwls, kernels, systems
 from mtp.ldl.params import LdlError, Params, fitted
 
 NAME = "ldsvr"
@@ -56,9 +56,9 @@ def fit(
     tube = irwls.Tube(c, epsilon, SLOPE)
     if features:
         omega, phase = kernels.frequencies(data.x.shape[1], features, sigma, draw_key)
-        problem: irwls.Problem = irwls.Primal(kernels.fourier(data.x, omega, phase))
+        problem: irwls.Problem = systems.Primal(kernels.fourier(data.x, omega, phase))
     else:
-        problem = irwls.Dual(kernels.rbf(data.x, data.x, sigma))
+        problem = systems.Dual(kernels.rbf(data.x, data.x, sigma))
     state, convergence = irwls.minimise(problem, target, data.weight, tube, iterations, tolerance)
     arrays = {"coefficients": state.coefficients, "bias": state.bias}
     if features:

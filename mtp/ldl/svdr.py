@@ -19,7 +19,7 @@ import scipy.optimize
 from jaxtyping import Array, Float
 from scipy.linalg import solve_triangular
 
-from mtp.ldl import aa_knn, checks, irwls, kernels
+from mtp.ldl import aa_knn, checks, irwls, kernels, systems
 from mtp.ldl.params import Convergence, LdlError, Params, fitted
 
 NAME = "svdr_like"
@@ -75,7 +75,7 @@ def fit(
         sigma = kernels.width(data.x, width, sample_key)
         arrays["omega"], arrays["phase"] = kernels.frequencies(data.x.shape[1], features, sigma, draw_key)
         phi = kernels.fourier(data.x, arrays["omega"], arrays["phase"])
-    problem, tube = irwls.Primal(phi), irwls.Tube(c, epsilon, 1.0)
+    problem, tube = systems.Primal(phi), irwls.Tube(c, epsilon, 1.0)
     state, convergence = irwls.minimise(problem, target, rho, tube, iterations, tolerance)
     if non_negative and state.fitted.min() < 0:
         state, convergence = _not_negative(problem, target, rho, tube, state, iterations, tolerance)
@@ -144,7 +144,7 @@ def _counts(votes: np.ndarray | None, option: str) -> Float[np.ndarray, " n"]:
 
 
 def _not_negative(
-    problem: irwls.Primal,
+    problem: systems.Primal,
     target: Float[np.ndarray, "n K"],
     rho: Float[np.ndarray, " n"],
     tube: irwls.Tube,
@@ -153,45 +153,64 @@ def _not_negative(
     tolerance: float,
 ) -> tuple[irwls.State, Convergence]:
     """From the optimum without the constraint; the record holds the augmented objective of all rounds."""
-    a = tube.row_weights(target - state.fitted, rho)
-    # scale in which the first problem is a sphere: w = L'^-1 z with L L' its Hessian
-    lower = problem.factor(a if (a > 0).any() else rho)[0]
-    first = np.vstack([state.coefficients, state.bias])
-    shape, price = first.shape, PRICE * tube.c
-
-    def place(z: np.ndarray) -> np.ndarray:
-        z = z.reshape(shape)
-        return first + _solve(lower, z - z.mean(axis=1, keepdims=True), 1)
-
-    def value(z: np.ndarray, multiplier: np.ndarray) -> tuple[float, np.ndarray]:
-        w = place(z)
-        f = problem.apply(w)
-        pushed, residual = np.maximum(multiplier - price * f, 0), target - f
-        gradient = problem.gradient(-tube.row_weights(residual, rho)[:, None] * residual - pushed)
-        gradient[:-1] += w[:-1]
-        total = (
-            0.5 * np.square(w[:-1]).sum() + tube.loss(residual, rho) + np.square(pushed).sum() / (2 * price)
-        )
-        step = _solve(lower, gradient, 0)
-        return float(total), (step - step.mean(axis=1, keepdims=True)).ravel()
-
-    z, multiplier, violation = np.zeros(first.size), np.zeros_like(target), np.inf
-    objective, w = [value(z, multiplier)[0]], first
-    for _ in range(ROUNDS):
+    augmented = _Augmented(problem, target, rho, tube, state)
+    price = augmented.price
+    z, multiplier, violation = np.zeros(augmented.first.size), np.zeros_like(target), np.inf
+    objective, w = [augmented(z, multiplier)[0]], augmented.first
+    rounds = 0
+    while violation > VIOLATION and rounds < ROUNDS:
+        rounds += 1
         found = scipy.optimize.minimize(
-            value, z, args=(multiplier,), jac=True, method="L-BFGS-B",
+            augmented, z, args=(multiplier,), jac=True, method="L-BFGS-B",
             callback=lambda intermediate_result: objective.append(float(intermediate_result.fun)),
             options={"maxiter": iterations, "maxfun": 2 * iterations, "ftol": tolerance, "gtol": 0.0, "maxcor": 30},
         )  # fmt: skip
-        z, w = found.x, place(found.x)
+        z, w = found.x, augmented.place(found.x)
         f = problem.apply(w)
         violation = float(np.abs(np.minimum(f, multiplier / price)).max())
-        if violation < VIOLATION:
-            break
         multiplier = np.maximum(multiplier - price * f, 0)
-    reason = f"multipliers settled, f >= 0 within {violation:.2g} (wanted {VIOLATION:g})"
+    reason = f"f >= 0 within {violation:.2g} after {rounds} rounds of multipliers (wanted {VIOLATION:g})"
     end = irwls.State(w[:-1], w[-1], problem.apply(w))
-    return end, Convergence(tuple(objective), violation < VIOLATION, reason)
+    return end, Convergence(tuple(objective), violation <= VIOLATION, reason)
+
+
+class _Augmented:
+    """(z, multipliers (n, K)) -> the augmented objective and its gradient in z.
+
+    z are steps from the optimum without the constraint, w = first + L'^-1 z with L L' its Hessian, in which that
+    problem is a sphere; their rows are centred, so that outputs go on summing to one.
+    """
+
+    def __init__(
+        self,
+        problem: systems.Primal,
+        target: np.ndarray,
+        rho: np.ndarray,
+        tube: irwls.Tube,
+        state: irwls.State,
+    ):
+        self._problem, self._target, self._rho, self._tube = problem, target, rho, tube
+        a = tube.row_weights(target - state.fitted, rho)
+        self._lower = problem.factor(a if (a > 0).any() else rho)[0]
+        self.first = np.vstack([state.coefficients, state.bias])
+        self.price = PRICE * tube.c
+
+    def place(self, z: Float[np.ndarray, " mK"]) -> Float[np.ndarray, "m1 K"]:
+        """Coefficients, and the bias below them."""
+        z = z.reshape(self.first.shape)
+        return self.first + _solve(self._lower, z - z.mean(axis=1, keepdims=True), 1)
+
+    def __call__(self, z: np.ndarray, multiplier: Float[np.ndarray, "n K"]) -> tuple[float, np.ndarray]:
+        w = self.place(z)
+        f = self._problem.apply(w)
+        pushed, residual = np.maximum(multiplier - self.price * f, 0), self._target - f
+        pull = self._tube.row_weights(residual, self._rho)[:, None] * residual
+        gradient = self._problem.gradient(-pull - pushed)
+        gradient[:-1] += w[:-1]
+        total = 0.5 * np.square(w[:-1]).sum() + self._tube.loss(residual, self._rho)
+        total += np.square(pushed).sum() / (2 * self.price)
+        step = _solve(self._lower, gradient, 0)
+        return float(total), (step - step.mean(axis=1, keepdims=True)).ravel()
 
 
 def _solve(lower: Float[np.ndarray, "m m"], right: Float[np.ndarray, "m K"], trans: int) -> np.ndarray:

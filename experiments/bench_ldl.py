@@ -42,9 +42,11 @@ SCALE = {
     "svdr_like": {"features": 2048, "tolerance": 1e-6},
 }
 COST = {
-    **SCALE,
-    "ldsvr": {"features": 512, "tolerance": 1e-7},
-    "svdr_like": {"features": 512, "tolerance": 1e-6},
+    "iis_lld": {"solver": "closed", "iterations": 100},
+    "bfgs_lld": {},
+    "aa_knn": {"k": 50},
+    "ldsvr": {"features": 256, "tolerance": 1e-7},
+    "svdr_like": {"features": 256, "tolerance": 1e-6},
 }
 
 
@@ -185,11 +187,11 @@ def one(name: str, path: str | None) -> None:
 def cost(folder: Path) -> None:
     """Fit and prediction of as many rows, one of n, d, K changed at a time; a plot."""
     axes = {
-        "n": [(n, 64, 10) for n in (1000, 4000, 16000)],
-        "d": [(4000, d, 10) for d in (16, 64, 256)],
-        "K": [(4000, 64, k) for k in (5, 10, 20, 40)],
+        "n": [(n, 64, 10) for n in (500, 2000, 8000)],
+        "d": [(2000, d, 10) for d in (16, 64, 256)],
+        "K": [(2000, 64, k) for k in (5, 10, 20, 40)],
     }
-    print(f"{machine()}; iterations of the scaling and quasi-Newton learners as they come\n")
+    print(f"{machine()}; drawn votes; {json.dumps(COST)}\n")
     print("| varied | n | d | K | " + " | ".join(f"{name}, s" for name in COST) + " |")
     print("| --- " * (4 + len(COST)) + "|")
     found: dict[str, list[tuple[int, list[float]]]] = {axis: [] for axis in axes}
@@ -220,7 +222,7 @@ def _draw(found: dict[str, list[tuple[int, list[float]]]], path: Path) -> None:
 
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     panels = figure.subplots(1, len(found), sharey=True)
-    fixed = {"n": "d = 64, K = 10", "d": "n = 4,000, K = 10", "K": "n = 4,000, d = 64"}
+    fixed = {"n": "d = 64, K = 10", "d": "n = 2,000, K = 10", "K": "n = 2,000, d = 64"}
     for panel, (axis, points) in zip(panels, found.items(), strict=True):
         for place, name in enumerate(COST):
             panel.loglog(

@@ -8,7 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import paper, votes
-from experiments import deep_rows, features, table1, table1_fits
+from experiments import deep_rows, features, table1, table1_fits, table1_plot
 from mtp.config import get_config
 from mtp.intervals import Evaluation
 from mtp.report import comparison
@@ -176,3 +176,12 @@ def test_no_difference_is_no_verdict(found, config):
     how = Evaluation(rng.integers(1, 9, (40, K)), reference, reference, 3.0, 0.5, 1e-7, None, 100, 0)
     (claim,) = table1.claims({"same": [reference] * 3}, reference, truth, how, config)
     assert claim["verdict"] == "no difference shown" and claim["p_holm"] == 1
+
+
+def test_the_plot_says_where_it_is_or_what_is_missing(content, tmp_path, monkeypatch):
+    monkeypatch.setattr(table1_plot.importlib.util, "find_spec", lambda name: None)
+    assert "pip install matplotlib" in table1_plot.save(content, tmp_path / "table1.png")
+    monkeypatch.undo()
+    pytest.importorskip("matplotlib")
+    assert str(tmp_path) in table1_plot.save(content, tmp_path / "table1.png")
+    assert (tmp_path / "table1.png").stat().st_size > 10_000

@@ -32,7 +32,7 @@ from mtp.data.pipeline import evaluation_batches
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
 from mtp.mesh import compiler_options, data_mesh, put_batch
-from mtp.models import pretrained
+from mtp.models import mtp_nasnet, pretrained
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.models.pretrained import WeightsError
 from mtp.ops.canvas import to_float
@@ -85,9 +85,9 @@ def imagenet(weights: str, options: Mapping[str, Any]) -> Backbone:
     """NASNet-A Mobile with published weights: "imagenet" or a Keras .h5 file."""
     config = get_config()
     config.update_from_flattened_dict({**options, "model.weights": weights, "eval.split": "all"})
-    # one trunk, no heads that matter
-    facts = Facts(2, (), "softmax", 1.5, 0.1, 0.1, (0.5, 0.5))
-    model = experiment.mtp_nasnet.build(config.model, facts.ratings, 0)
+    experiment.configure(config)
+    # the heads are not used: any number of ratings will do
+    model = mtp_nasnet.build(config.model, 2, 0)
     variables = jax.jit(functools.partial(experiment.fresh_variables, model))(0)
     return Backbone(weights, config, _trunk(pretrained.load_backbones(variables, weights, "mobile")))
 

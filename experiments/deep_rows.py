@@ -101,7 +101,8 @@ def missing(rows: Sequence[DeepRow], data: str, group: str) -> dict[str, str]:
     """The paper's rows that no workdir has, and the command for one seed of each."""
     have = {row.name for row in rows}
     defaults = flat(get_config())
-    folder = "--config.data.name=demo" if data == "demo" else f"--config.data.dir={data}"
+    folder = "--config.data.name=demo" if data == "demo" else f"--config.data.dir={data.removeprefix('ava:')}"
+    folder += " --config.data.name=ava" if data.startswith("ava:") else ""
     folder += f" --config.data.group={group}" if group != defaults["data.group"] else ""
     result = {}
     for name, ablation in ABLATIONS.items():

@@ -3,7 +3,8 @@
     python -m experiments.features --data=demo --backbone=runs/demo --out=runs/table1/demo/features.npz
     python -m experiments.features --data=FOLDER --group=theme --backbone=imagenet --out=FILE
 
---data: demo, or a folder with votes.csv. --backbone: a finished workdir (its best checkpoint, at its eval.size), or
+--data: demo, a folder with votes.csv, or ava:DATA_DIR (what python -m mtp.data.ava built). --backbone: a finished
+workdir (its best checkpoint, at its eval.size), or
 imagenet (NASNet-A Mobile's published weights, at native size). The last map's mean over its valid cells, one row a
 picture. Pictures go in parts that are kept beside FILE until all are there: started again, it goes on.
 """
@@ -78,6 +79,8 @@ def data_options(data: str, group: str) -> dict[str, Any]:
     """--data and --group as options of the configuration."""
     if data == "demo":
         return {"data.name": "demo", "data.dir": "", "data.group": "group"}
+    if data.startswith("ava:"):
+        return {"data.name": "ava", "data.dir": data.removeprefix("ava:"), "data.group": group}
     return {"data.name": "votes", "data.dir": data, "data.group": group}
 
 
@@ -225,7 +228,7 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """What this script and Table 1's share."""
-    parser.add_argument("--data", required=True, help="demo, or a folder with votes.csv")
+    parser.add_argument("--data", required=True, help="demo, a folder with votes.csv, or ava:DATA_DIR")
     parser.add_argument("--group", default="group", help="CSV column whose values never cross splits")
     parser.add_argument("--backbone", required=True, help="a finished workdir, imagenet, or a Keras .h5 file")
 

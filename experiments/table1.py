@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--config", type=Path, default=Path("configs/ldl/table1.py"), help="grids and seeds")
     parser.add_argument("--out", type=Path, help="default: runs/table1/ and the data's name")
     given = parser.parse_args(arguments)
-    out = given.out or Path("runs/table1") / Path(given.data).name
+    out = given.out or Path("runs/table1") / Path(given.data.replace(":", "-")).name
     try:
         config = _config(given.config)
         found = features.prepared(given.data, given.group, given.backbone, out / "features.npz")

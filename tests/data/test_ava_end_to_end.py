@@ -51,11 +51,12 @@ def real(shared_data, tmp_path_factory) -> tuple[Path, list[int]]:
     package = ava_files.read_package(source)
     styled = np.concatenate([package.styles.train_ids, package.styles.test_ids]) if package.styles else []
     wanted = [*package.lists["generic_test"].tolist(), *np.asarray(styled).tolist()]
-    ids = [key for key in wanted if key in lists_few(wanted, lines)] + list(lines)
-    ids = list(dict.fromkeys(ids))[:1193]
+    # every fourth of the listed ids that have a row, then the others
+    ids = list(dict.fromkeys([key for key in wanted if key in lines][::4] + list(lines)))[:1193]
     # the published broken ids are not among the rows at hand: rows of other ids stand in for theirs
     rows = [lines[key] for key in ids]
-    spare = [line for key, line in lines.items() if key not in set(ids)]
+    chosen = set(ids)
+    spare = [line for key, line in lines.items() if key not in chosen]
     for key, line in zip(ava_files.KNOWN_BROKEN, spare, strict=False):
         cells = line.split()
         rows.append(" ".join([cells[0], str(key), *cells[2:]]))
@@ -70,11 +71,6 @@ def real(shared_data, tmp_path_factory) -> tuple[Path, list[int]]:
         path = images / f"{key}.jpg"
         path.write_bytes(path.read_bytes()[:700])
     return source, ids
-
-
-def lists_few(wanted: list[int], lines: dict[int, str]) -> set[int]:
-    """Every fourth of the listed ids that have a row."""
-    return set([key for key in wanted if key in lines][::4])
 
 
 def test_from_the_download_to_the_table(real, tmp_path):

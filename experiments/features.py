@@ -21,12 +21,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mtp import evaluate, experiment, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
-from mtp.config import ConfigError, get_config
+from mtp.config import Config, ConfigError, get_config
 from mtp.data.identity import picture_hashes
 from mtp.data.load import load
 from mtp.data.pipeline import evaluation_batches
@@ -49,7 +48,7 @@ class Backbone(NamedTuple):
     """config: the experiment's, its data and eval.size included; variables: params and batch_stats of one trunk."""
 
     name: str
-    config: ConfigDict
+    config: Config
     variables: Mapping[str, Any]
 
     @property

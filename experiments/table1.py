@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments import deep_rows, features, table1_fits, table1_plot
 from experiments.printed_rows import COLUMNS, PRINTED
 from mtp import metrics, references, weighting
+from mtp.config import Config
 from mtp.intervals import Evaluation, holm, seeded_difference
 from mtp.ldl.params import LdlError
 from mtp.ops.ratings import histograms
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"\ntable1.md, .csv, .tex, .json lie in {out}; {table1_plot.save(content, out / 'table1.png')}")
 
 
-def _config(path: Path) -> ConfigDict:
+def _config(path: Path) -> Config:
     if not path.is_file():
         raise UsageError(f"--config must be a file with get_config(); there is no {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -68,7 +68,7 @@ def _config(path: Path) -> ConfigDict:
     return module.get_config()
 
 
-def _claim(out: Path, found: features.Features, config: ConfigDict) -> None:
+def _claim(out: Path, found: features.Features, config: Config) -> None:
     """Errors: UsageError where the folder's fits are of other features or settings."""
     here = {"features": found.about, "config": json.loads(config.to_json())}
     there = read_json(out / "about.json")
@@ -82,7 +82,7 @@ def _claim(out: Path, found: features.Features, config: ConfigDict) -> None:
 
 def build(
     found: features.Features,
-    config: ConfigDict,
+    config: Config,
     workdirs: Sequence[Path],
     out: Path,
     data_name: str,
@@ -123,7 +123,7 @@ def build(
     }
 
 
-def _references(data: table1_fits.Splits, config: ConfigDict) -> dict[str, np.ndarray]:
+def _references(data: table1_fits.Splits, config: Config) -> dict[str, np.ndarray]:
     votes, training = data.test[1], data.train[1]
     known, seed, k = histograms(training), config.seeds[0], config.random_neighbours
     rows = references.rows(votes, known.mean(axis=0), seed=seed)
@@ -137,7 +137,7 @@ def _references(data: table1_fits.Splits, config: ConfigDict) -> dict[str, np.nd
 
 
 def _evaluation(
-    found: features.Features, votes: np.ndarray, fixed: Mapping[str, np.ndarray], config: ConfigDict
+    found: features.Features, votes: np.ndarray, fixed: Mapping[str, np.ndarray], config: Config
 ) -> Evaluation:
     scale = weighting.rating_scale(votes.shape[1])
     return Evaluation(
@@ -167,7 +167,7 @@ def claims(
     reference: np.ndarray,
     truth: np.ndarray,
     evaluation: Evaluation,
-    config: ConfigDict,
+    config: Config,
 ) -> list[dict[str, Any]]:
     """Each row's difference to the reference row, paired by seed and picture; Holm over those with three seeds."""
     against = metrics.per_picture(truth, reference, config.pkl_floor)[config.claim]

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from experiments.features import Features
 from mtp import metrics
+from mtp.config import Config
 from mtp.ldl import params, projection
 from mtp.ldl.learners import LEARNERS
 from mtp.ops.ratings import histograms
@@ -52,7 +52,7 @@ def splits(features: Features, dimensions: int) -> Splits:
     return Splits(**parts, explained=found.explained)
 
 
-def learner_rows(data: Splits, config: ConfigDict, folder: Path) -> Iterator[Row]:
+def learner_rows(data: Splits, config: Config, folder: Path) -> Iterator[Row]:
     """Every learner's row, then IIS-LLD stopped early."""
     for name in LEARNERS:
         best, tuned = tune(name, data, config, folder / name)
@@ -68,7 +68,7 @@ def grid(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def tune(
-    name: str, data: Splits, config: ConfigDict, folder: Path
+    name: str, data: Splits, config: Config, folder: Path
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The best point of the learner's grid, and all points; points that were measured before are not repeated."""
     folder.mkdir(parents=True, exist_ok=True)

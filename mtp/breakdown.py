@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from mtp.config import ConfigError
+from mtp.config import Config, ConfigError
 from mtp.data.schema import Dataset
 from mtp.evaluate import Facts, Predictions, metric_rows
 from mtp.intervals import style_metrics
@@ -18,7 +17,7 @@ def part(predictions: Predictions, kept: np.ndarray) -> Predictions:
     return Predictions(predictions.indices[kept], predictions.distribution[kept], p_high, style)
 
 
-def check(dataset: Dataset, config: ConfigDict) -> None:
+def check(dataset: Dataset, config: Config) -> None:
     """Errors: ConfigError where the data has no column eval.by."""
     if config.eval.by and config.eval.by not in dataset.metadata:
         there = ", ".join(dataset.metadata) or "none"
@@ -28,7 +27,7 @@ def check(dataset: Dataset, config: ConfigDict) -> None:
 
 
 def by_metadata(
-    dataset: Dataset, predictions: Predictions, facts: Facts, config: ConfigDict
+    dataset: Dataset, predictions: Predictions, facts: Facts, config: Config
 ) -> list[dict[str, Any]]:
     """A row "model | VALUE" for each value of the column eval.by, with the number of its pictures.
 
@@ -58,7 +57,7 @@ def elsewhere(dataset: Dataset, split: str) -> np.ndarray:
 
 
 def style_protocols(
-    dataset: Dataset, predictions: Sequence[Predictions], facts: Facts, config: ConfigDict
+    dataset: Dataset, predictions: Sequence[Predictions], facts: Facts, config: Config
 ) -> list[dict[str, Any]]:
     """Average precision under each protocol: on the split's own pictures and, with a second set of predictions
     (those of `elsewhere`), on all style-test pictures; each with unlabelled pictures as negatives and without.

@@ -1,20 +1,24 @@
 """Every option once: its default, its unit and where it comes from. Files in configs/ only change values."""
 
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict
 
 # generated pictures, downloaded weights, compiled programs
 CACHE = Path.home() / ".cache" / "mtp"
 
+# a ConfigDict, whose attributes a type checker would take for anything that any option can be
+Config: TypeAlias = Any
+
 
 class ConfigError(ValueError):
     """An option has a value that cannot be; the message names the option and the values that can."""
 
 
-def get_config() -> ConfigDict:
+def get_config() -> Config:
     """The whole configuration with our defaults; section numbers are the paper's."""
-    c = ConfigDict()
+    c: Config = ConfigDict()
     c.seed = 0  # of initial weights, order, augmentation; streams are derived by name
 
     c.data = ConfigDict()

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from mtp import intervals, metrics, references
+from mtp.config import Config
 from mtp.data import buckets
 from mtp.data.pipeline import evaluation_batches, evaluation_canvases
 from mtp.data.schema import Dataset
@@ -57,12 +57,12 @@ class Predictions:
     style: np.ndarray | None
 
 
-def size_rules(config: ConfigDict) -> tuple[str, ...]:
+def size_rules(config: Config) -> tuple[str, ...]:
     """eval.size, and eval.also_size where it is another one."""
     return tuple(dict.fromkeys(filter(None, (config.eval.size, config.eval.also_size))))
 
 
-def sizes(dataset: Dataset, indices: np.ndarray, config: ConfigDict, rule: str) -> np.ndarray:
+def sizes(dataset: Dataset, indices: np.ndarray, config: Config, rule: str) -> np.ndarray:
     """(N, 2): height and width at which each picture is evaluated under a size rule."""
     e, trained = config.eval, config.input.sizes
     wanted = [
@@ -72,7 +72,7 @@ def sizes(dataset: Dataset, indices: np.ndarray, config: ConfigDict, rule: str) 
     return np.array(wanted, np.int32).reshape(-1, 2)
 
 
-def canvases(dataset: Dataset, config: ConfigDict, devices: int) -> dict[tuple[int, int], int]:
+def canvases(dataset: Dataset, config: Config, devices: int) -> dict[tuple[int, int], int]:
     """Canvas shapes and pictures a batch for the validation split and the one to evaluate, under all size rules."""
     rows = [dataset.indices(split) for split in dict.fromkeys(("validation", config.eval.split))]
     if dataset.style_tests is not None:
@@ -87,7 +87,7 @@ def predict(
     dataset: Dataset,
     indices: np.ndarray,
     canvases: Mapping[tuple[int, int], int],
-    config: ConfigDict,
+    config: Config,
     mesh: Mesh,
     size_rule: str,
 ) -> Predictions:
@@ -117,7 +117,7 @@ def metric_rows(
     dataset: Dataset,
     predictions: Predictions,
     facts: Facts,
-    config: ConfigDict,
+    config: Config,
     *,
     references_too: bool = True,
 ) -> list[dict]:

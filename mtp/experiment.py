@@ -11,10 +11,9 @@ import numpy as np
 import optax
 from absl import logging
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from mtp import breakdown, evaluate, optim, weighting
-from mtp.config import CACHE
+from mtp.config import CACHE, Config
 from mtp.data.load import load
 from mtp.data.pipeline import TrainBatches
 from mtp.data.plan import TrainPlan
@@ -30,7 +29,7 @@ from mtp.step import Objective, TrainState, TrainStep, eval_step, initial_state
 class Experiment:
     """What evaluation needs: a model, the data, and where arrays lie."""
 
-    config: ConfigDict
+    config: Config
     dataset: Dataset
     facts: Facts
     mesh: Mesh
@@ -69,7 +68,7 @@ class Training(Experiment):
         return _steps(self.config, self.plan)
 
 
-def configure(config: ConfigDict) -> None:
+def configure(config: Config) -> None:
     """Settings of libraries: where compiled programs are kept, and that checkpoints are written silently."""
     logging.set_verbosity(logging.ERROR)
     cache = config.run.compile_cache or str(CACHE / "xla")
@@ -77,7 +76,7 @@ def configure(config: ConfigDict) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def learn_facts(dataset: Dataset, config: ConfigDict) -> Facts:
+def learn_facts(dataset: Dataset, config: Config) -> Facts:
     """What later evaluations need to know of the training split."""
     rows = dataset.indices("train")
     if not len(rows):
@@ -100,7 +99,7 @@ def learn_facts(dataset: Dataset, config: ConfigDict) -> Facts:
     )
 
 
-def training_labels(dataset: Dataset, facts: Facts, config: ConfigDict) -> dict[str, np.ndarray]:
+def training_labels(dataset: Dataset, facts: Facts, config: Config) -> dict[str, np.ndarray]:
     """Labels and weights of every picture, float32; whatever is not in the training split weighs zero."""
     truth = histograms(dataset.votes)
     rows = dataset.indices("train")
@@ -121,7 +120,7 @@ def training_labels(dataset: Dataset, facts: Facts, config: ConfigDict) -> dict[
     return labels
 
 
-def prepare(config: ConfigDict) -> Training:
+def prepare(config: Config) -> Training:
     """Data, model, plan, batches and step of a run."""
     dataset = load(config.data, config.seed)
     facts = learn_facts(dataset, config)
@@ -141,7 +140,7 @@ def prepare(config: ConfigDict) -> Training:
 
 
 def prepare_evaluation(
-    config: ConfigDict, dataset: Dataset, facts: Facts, steps: int = 1, steps_per_epoch: int = 1
+    config: Config, dataset: Dataset, facts: Facts, steps: int = 1, steps_per_epoch: int = 1
 ) -> Experiment:
     """A model for these facts; the steps shape the learning rates only."""
     breakdown.check(dataset, config)
@@ -158,7 +157,7 @@ def prepare_evaluation(
     return Experiment(config, dataset, facts, data_mesh(config.run.devices), model, optimiser)
 
 
-def _steps(config: ConfigDict, plan: TrainPlan) -> int:
+def _steps(config: Config, plan: TrainPlan) -> int:
     return math.ceil(config.train.epochs * plan.steps_per_epoch)
 
 

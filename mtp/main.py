@@ -17,11 +17,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from mtp import breakdown, experiment, results, train, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
-from mtp.config import ConfigError
+from mtp.config import Config, ConfigError
 from mtp.data import buckets
 from mtp.data.identity import picture_hashes
 from mtp.data.load import load
@@ -62,7 +62,7 @@ def main(_: Sequence[str]) -> None:
         sys.exit(f"error: {error}")
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: Config, workdir: Path) -> None:
     """Train where there is something left to train, evaluate, print."""
     workdir.mkdir(parents=True, exist_ok=True)
     workdirs.claim(config, workdir)
@@ -90,7 +90,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     report(built, config, workdir, workdir, best, origin)
 
 
-def evaluate_again(config: ConfigDict, workdir: Path, overrides: Mapping[str, Any]) -> None:
+def evaluate_again(config: Config, workdir: Path, overrides: Mapping[str, Any]) -> None:
     """A finished workdir's best checkpoint over a split, possibly of another data set."""
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
     best = checkpoints.best_step()
@@ -110,7 +110,7 @@ def evaluate_again(config: ConfigDict, workdir: Path, overrides: Mapping[str, An
     report(built, config, workdir, folder, best, meta["weights"])
 
 
-def refuse_overlap(dataset: Dataset, config: ConfigDict, workdir: Path) -> None:
+def refuse_overlap(dataset: Dataset, config: Config, workdir: Path) -> None:
     """Errors: UsageError where pictures to evaluate were trained on, by the bytes of their files."""
     trained = np.load(workdir / "training_pictures.npy")
     shared = np.intersect1d(picture_hashes(dataset, dataset.indices(config.eval.split)), trained)
@@ -148,7 +148,7 @@ def announce(built: Training) -> None:
 
 def report(
     built: Experiment,
-    config: ConfigDict,
+    config: Config,
     workdir: Path,
     folder: Path,
     best: int | None,

@@ -6,9 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from ml_collections import ConfigDict
 
-from mtp.config import ConfigError
+from mtp.config import Config, ConfigError
 
 GROUPS = ("trunk", "heads", "sigma")
 Transforms = dict[Hashable, optax.GradientTransformation]
@@ -36,7 +35,7 @@ def labels(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(group, params)
 
 
-def rates(config: ConfigDict, steps: int, steps_per_epoch: int) -> dict[str, optax.Schedule]:
+def rates(config: Config, steps: int, steps_per_epoch: int) -> dict[str, optax.Schedule]:
     """Learning rate of each group against the step: linear warm-up, then cosine to zero or constant.
 
     Step t of w warm-up steps has rate peak (t + 1) / (w + 1); then cosine is
@@ -80,7 +79,7 @@ def _decayed(params: Any) -> Any:
 
 
 def build(
-    config: ConfigDict, steps: int, steps_per_epoch: int, params: Any, *, learn_sigma: bool
+    config: Config, steps: int, steps_per_epoch: int, params: Any, *, learn_sigma: bool
 ) -> optax.GradientTransformation:
     """Clipping of the global gradient norm, then Adam or AdamW for each group.
 
@@ -104,7 +103,7 @@ def build(
     return optax.chain(optax.partition(gates, groups), clip, optax.partition(moves, groups))
 
 
-def _adam(config: ConfigDict, rate: optax.Schedule, start: int) -> optax.GradientTransformation:
+def _adam(config: Config, rate: optax.Schedule, start: int) -> optax.GradientTransformation:
     """Adam or AdamW whose first step is step `start` of the schedule."""
 
     def later(count: Any) -> Any:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from mtp import breakdown
+from mtp.config import Config
 from mtp.data import demo
 from mtp.data.schema import Dataset
 from mtp.evaluate import Facts, Predictions, metric_rows
@@ -21,7 +21,7 @@ def assemble(
     dataset: Dataset,
     predictions: Predictions,
     facts: Facts,
-    config: ConfigDict,
+    config: Config,
     *,
     elsewhere: Predictions | None = None,
     split: str,

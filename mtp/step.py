@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
-from ml_collections import ConfigDict
 
 from mtp import losses, weighting
+from mtp.config import Config
 from mtp.models.layers import BatchStatistics
 from mtp.models.mtp_nasnet import MTPNasNet, probabilities
 
@@ -46,7 +46,7 @@ class Objective:
     denominators: nominal global batch size x labelled share of the training split, a task each.
     """
 
-    config: ConfigDict
+    config: Config
     denominators: Mapping[str, float]
     style_kind: str
 
@@ -87,7 +87,7 @@ class TrainStep:
     model: MTPNasNet
     objective: Objective
     optimiser: optax.GradientTransformation
-    config: ConfigDict
+    config: Config
     pretrained: bool
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from mtp import evaluate
 from mtp.checkpoint import Checkpoints
+from mtp.config import Config
 from mtp.data.pipeline import Ahead
 from mtp.experiment import Training, abstract_state, new_state
 from mtp.log import Progress, Writer
@@ -116,7 +116,7 @@ def train_until(
 class Report:
     """Writes a step's metrics, and stops the run after too many non-finite steps in a row."""
 
-    def __init__(self, config: ConfigDict, writer: Writer, progress: Progress):
+    def __init__(self, config: Config, writer: Writer, progress: Progress):
         self._config, self._writer, self._progress = config, writer, progress
         self._last = time.perf_counter()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from mtp.config import get_config
+from mtp.config import Config, get_config
 from mtp.evaluate import size_rules
 from mtp.results import write_json
 
@@ -33,7 +33,7 @@ def check_options(arguments: Sequence[str]) -> None:
         raise UsageError(f"there is no option --{name}; the nearest is --config.{near[0]}")
 
 
-def flat(config: ConfigDict) -> dict[str, Any]:
+def flat(config: Config) -> dict[str, Any]:
     """All options by dotted name, as JSON would hold them."""
     values = json.loads(config.to_json())
     return {
@@ -43,7 +43,7 @@ def flat(config: ConfigDict) -> dict[str, Any]:
     }
 
 
-def claim(config: ConfigDict, workdir: Path) -> None:
+def claim(config: Config, workdir: Path) -> None:
     """Write config.json, or compare with the one that is there.
 
     Errors: UsageError where the workdir belongs to another configuration, naming the differing options.
@@ -67,7 +67,7 @@ def claim(config: ConfigDict, workdir: Path) -> None:
     write_json(path, json.loads(config.to_json()))
 
 
-def stored_config(workdir: Path, overrides: Mapping[str, Any]) -> ConfigDict:
+def stored_config(workdir: Path, overrides: Mapping[str, Any]) -> Config:
     """The configuration that a workdir was trained with, and the overrides that evaluation allows."""
     stored = read_json(workdir / "config.json")
     if not stored:
@@ -88,13 +88,13 @@ def _tupled(value: Any) -> Any:
     return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
 
 
-def suffixes(config: ConfigDict) -> dict[str, str]:
+def suffixes(config: Config) -> dict[str, str]:
     """Each size rule, and what its files end in: results.json, results-trained.json."""
     first, *others = size_rules(config)
     return {first: ""} | {rule: "-" + rule.replace("=", "") for rule in others}
 
 
-def finished(config: ConfigDict, workdir: Path) -> list[dict[str, Any]]:
+def finished(config: Config, workdir: Path) -> list[dict[str, Any]]:
     """results.json of every size rule, where the workdir has them all under these options; else nothing."""
     wanted = json.loads(config.to_json())["eval"]
     found = [read_json(workdir / f"results{suffix}.json") for suffix in suffixes(config).values()]

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-from ml_collections import ConfigDict
-
-from mtp.config import CACHE, ConfigError
+from mtp.config import CACHE, Config, ConfigError
 from mtp.data import ava_load, demo, votes
 from mtp.data.schema import Dataset
 
 
-def load(config: ConfigDict, seed: int) -> Dataset:
+def load(config: Config, seed: int) -> Dataset:
     """The photographs of `config.data`; builds the demo set on first use.
 
     Errors: DataError naming every bad row or picture; ValueError on an unknown data.name.

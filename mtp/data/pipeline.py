@@ -6,8 +6,8 @@ from typing import Any
 
 import grain
 import numpy as np
-from ml_collections import ConfigDict
 
+from mtp.config import Config
 from mtp.data import buckets, images
 from mtp.data.buckets import Shape
 from mtp.data.plan import FILLER, BatchPlan, TrainPlan, stream
@@ -42,9 +42,7 @@ class TrainBatches:
     labels: arrays by name with one row a picture of the data set; those named *_weight are zero for fillers.
     """
 
-    def __init__(
-        self, dataset: Dataset, plan: TrainPlan, labels: Mapping[str, np.ndarray], config: ConfigDict
-    ):
+    def __init__(self, dataset: Dataset, plan: TrainPlan, labels: Mapping[str, np.ndarray], config: Config):
         self._dataset, self._plan, self._labels, self._config = dataset, plan, labels, config
 
     def iterate(self, start: int, stop: int) -> Ahead:
@@ -88,7 +86,7 @@ class TrainBatches:
         return np.rot90(picture, plan.turns)
 
 
-def read(dataset: Dataset, index: int, config: ConfigDict) -> np.ndarray:
+def read(dataset: Dataset, index: int, config: Config) -> np.ndarray:
     """Decoded pixels (H, W, 3); a side under 32 is enlarged where the data set let such a picture in."""
     picture = images.decode(dataset.read(index), dataset.images[index], config.max_decode_pixels)
     height, width = picture.shape[:2]
@@ -124,8 +122,8 @@ def evaluation_batches(
     indices: np.ndarray,
     sizes: np.ndarray,
     canvases: Mapping[Shape, int],
-    data: ConfigDict,
-    reading: ConfigDict,
+    data: Config,
+    reading: Config,
 ) -> Iterator[tuple[np.ndarray, Batch]]:
     """Every picture of `indices` once, at its size of `sizes` (N, 2): (indices with -1 for fillers, batch).
 

@@ -6,9 +6,8 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from mtp.config import ConfigError
+from mtp.config import Config, ConfigError
 from mtp.data import buckets
 from mtp.data.buckets import Shape
 from mtp.data.schema import DataError
@@ -51,7 +50,7 @@ class TrainPlan:
     quarter_turns: bool = False
 
     @classmethod
-    def from_config(cls, config: ConfigDict, rows: np.ndarray, sizes: np.ndarray) -> "TrainPlan":
+    def from_config(cls, config: Config, rows: np.ndarray, sizes: np.ndarray) -> "TrainPlan":
         """The plan for the pictures `rows` of a data set with these sizes (N, 2).
 
         Errors: DataError without pictures; ValueError on options that exclude one another.

@@ -7,9 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, UInt8
-from ml_collections import ConfigDict
 
-from mtp.config import ConfigError
+from mtp.config import Config, ConfigError
 from mtp.models.heads import Cascade, FcnColumn, GapColumn, Logits, SppColumn, mean_logits
 from mtp.models.layers import BatchStatistics
 from mtp.models.nasnet import NASNET_A, NASNet
@@ -69,7 +68,7 @@ class MTPNasNet(nn.Module):
         return Columns(c, self.outputs, name="heads")(maps, map_sizes)
 
 
-def build(config: ConfigDict, ratings: int, styles: int) -> MTPNasNet:
+def build(config: Config, ratings: int, styles: int) -> MTPNasNet:
     """The model of `config.model` for K ratings and S styles; the style task is dropped where S is 0.
 
     Errors: ConfigError on an unknown backbone, column or task, saying which exist.
@@ -80,7 +79,7 @@ def build(config: ConfigDict, ratings: int, styles: int) -> MTPNasNet:
     return MTPNasNet(config.copy_and_resolve_references().lock(), nn.FrozenDict(outputs))
 
 
-def _check(config: ConfigDict) -> None:
+def _check(config: Config) -> None:
     if config.backbone not in NASNET_A:
         raise ConfigError(f"model.backbone must be one of {', '.join(NASNET_A)}, not {config.backbone!r}")
     for option, known in (("columns", COLUMNS), ("tasks", TASKS)):

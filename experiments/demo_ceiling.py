@@ -57,7 +57,7 @@ def main() -> None:
     )
     print(f"emd_r2 of the mean histogram {floor:.4f}")
     print(f"emd_r2 of ridge at a glance  {score(best, test):.4f} = {score(best, test) / floor:.3f} of it")
-    print(f"SRCC of the latent quality   {spearmanr(latent[test], mean[test]).statistic:.3f}")
+    print(f"SRCC of the latent quality   {spearmanr(latent[test], mean[test])[0]:.3f}")
     areas = dataset.sizes.prod(axis=1)
     print(
         f"{len(np.unique(dataset.sizes, axis=0))} sizes, areas {areas.min()} to {areas.max()} pixels; "

@@ -177,7 +177,8 @@ def _compute(backbone: Backbone, dataset: Dataset) -> Any:
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def forward(variables: Any, images: jax.Array, sizes: jax.Array) -> jax.Array:
-        return global_average(*trunk.apply(variables, to_float(images, sizes), sizes))
+        features: Any = trunk.apply(variables, to_float(images, sizes), sizes)
+        return global_average(*features)
 
     everyone = np.arange(len(dataset))
     canvases = evaluate.canvases(dataset, config, mesh.size)

@@ -64,7 +64,7 @@ def main() -> None:
     print(f"{len(names)} photographs, {len(set(themes[n] for n in names))} themes, {FOLDS} folds")
     print(f"emd_r2 model {model.mean():.4f}, mean histogram {mean.mean():.4f}")
     print(f"difference {difference:.4f}, 95 % interval [{low:.4f}, {high:.4f}] over whole themes")
-    print(f"SRCC of the mean, folds pooled {spearmanr(truth_mean, predicted_mean).statistic:.3f}")
+    print(f"SRCC of the mean, folds pooled {spearmanr(truth_mean, predicted_mean)[0]:.3f}")
 
 
 if __name__ == "__main__":

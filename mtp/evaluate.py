@@ -43,8 +43,8 @@ class Facts:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Facts":
-        lists = {"style_names", "mean_histogram"}
-        return cls(**{k: tuple(v) if k in lists else v for k, v in stored.items()})
+        lists = {name: tuple(stored[name]) for name in ("style_names", "mean_histogram")}
+        return cls(**{**stored, **lists})
 
 
 @dataclasses.dataclass(frozen=True)

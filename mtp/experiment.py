@@ -171,7 +171,7 @@ def fresh_variables(model: mtp_nasnet.MTPNasNet, seed: int) -> dict[str, Any]:
     # "rbg" compiles in seconds where the default generator takes half a minute for some hundred arrays
     key = jax.random.key(seed, impl="rbg")
     images = jnp.zeros((1, 63, 63, 3), jnp.uint8)
-    return model.init(key, images, jnp.full((1, 2), 63, jnp.int32))
+    return dict(model.init(key, images, jnp.full((1, 2), 63, jnp.int32)))
 
 
 def new_state(experiment: Experiment) -> TrainState:
@@ -180,7 +180,7 @@ def new_state(experiment: Experiment) -> TrainState:
     variables = jax.jit(functools.partial(fresh_variables, experiment.model))(c.seed)
     if c.model.weights:
         variables = pretrained.load_backbones(variables, c.model.weights, c.model.backbone)
-    sigmas = dict(zip(mtp_nasnet.TASKS, c.loss.log_sigma, strict=True))
+    sigmas: dict[str, float] = dict(zip(mtp_nasnet.TASKS, c.loss.log_sigma, strict=True))
     state = initial_state(
         variables,
         {task: sigmas[task] for task in experiment.model.outputs},

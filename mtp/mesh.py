@@ -49,7 +49,7 @@ def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Arra
     return jax.device_put(dict(batch), batch_sharding(mesh))
 
 
-def compiler_options() -> dict[str, str]:
+def compiler_options() -> dict[str, str | bool]:
     """XLA's options for our programs: on CPU those that compile faster, to programs that are no slower."""
     if jax.default_backend() != "cpu":
         return {}

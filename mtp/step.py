@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import optax
+from flax import struct
 from jaxtyping import Array, Float
 
 from mtp import losses, weighting
@@ -19,7 +19,7 @@ Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
 
 
-class TrainState(flax.struct.PyTreeNode):
+class TrainState(struct.PyTreeNode):
     """All that influences later steps.
 
     step: steps taken; skipped: those of them that changed nothing because something was not finite;
@@ -217,5 +217,5 @@ def eval_step(
 ) -> dict[str, Array]:
     """Probabilities of a canvas batch under running statistics."""
     params = {name: value for name, value in variables["params"].items() if name != "log_sigma"}
-    logits = model.apply({"params": params, "batch_stats": variables["batch_stats"]}, images, sizes)
+    logits: Any = model.apply({"params": params, "batch_stats": variables["batch_stats"]}, images, sizes)
     return probabilities(logits, style_kind)

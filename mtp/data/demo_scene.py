@@ -51,8 +51,8 @@ def draw_scene(rng: np.random.Generator) -> Scene:
     return Scene(
         max(48, round(height * tall)),
         max(48, round(width * wide)),
-        *map(float, factors),
-        NAMES[rng.integers(len(NAMES))],
+        *factors.tolist(),
+        style=NAMES[rng.integers(len(NAMES))],
     )
 
 

@@ -91,4 +91,5 @@ class Cascade(nn.Module):
 
 def mean_logits(columns: list[Logits]) -> Logits:
     """The columns combined: the mean of their logits, task by task (softmax comes after)."""
-    return {task: sum(c[task] for c in columns) / len(columns) for task in columns[0]}
+    zero = jnp.zeros(())
+    return {task: sum((c[task] for c in columns), zero) / len(columns) for task in columns[0]}

@@ -95,5 +95,5 @@ class SeparableConv(nn.Module):
         window, channels = self.window, x.shape[-1]
         first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))
         second = self.param("pointwise_kernel", nn.initializers.he_normal(), (1, 1, channels, self.features))
-        y = depthwise(masked(x, sizes).astype(self.dtype), first[..., 0], self.stride)
+        y: Any = depthwise(masked(x, sizes).astype(self.dtype), first[..., 0], self.stride)
         return y @ second[0, 0].astype(self.dtype)

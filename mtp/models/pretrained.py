@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import h5py
 import jax
@@ -34,6 +34,9 @@ ARRAYS = {
     "batch_normalization": ("gamma", "beta", "moving_mean", "moving_variance"),
     "dense": ("kernel", "bias"),
 }
+
+# h5py cannot say whether an item is a group or a data set
+Group: TypeAlias = Any
 
 
 class WeightsError(ValueError):
@@ -159,7 +162,7 @@ def _kind(layer: str) -> str:
     return "separable_conv2d" if layer.startswith("separable") else "conv2d"
 
 
-def _layers(file: h5py.File, expected: list[str], path: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
+def _layers(file: Group, expected: list[str], path: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
     """(our layer name, the file's arrays) for every layer of the file that has any."""
     root = file["model_weights"] if "model_weights" in file else file
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
@@ -178,7 +181,7 @@ def _layers(file: h5py.File, expected: list[str], path: Path) -> Iterator[tuple[
         raise WeightsError(f"{path} must be a weights file of Keras; it has neither layer_names nor layers")
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str]:
+def _names(group: Group, attribute: str) -> list[str]:
     """A list of names; Keras splits one that is too long for an attribute into NAME0, NAME1, ..."""
     parts = [attribute] if attribute in group.attrs else []
     while f"{attribute}{len(parts)}" in group.attrs:
@@ -187,9 +190,7 @@ def _names(group: h5py.Group, attribute: str) -> list[str]:
     return [name.decode() if isinstance(name, bytes) else name for name in names]
 
 
-def _keras3_layers(
-    layers: h5py.Group, expected: list[str], path: Path
-) -> Iterator[tuple[str, list[np.ndarray]]]:
+def _keras3_layers(layers: Group, expected: list[str], path: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Keras 3 numbers the layers of each class: conv2d, conv2d_1, ...; arrays are vars/0, vars/1, ..."""
     stored = {}
     for name, group in layers.items():

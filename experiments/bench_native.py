@@ -130,7 +130,9 @@ def model_programs(convolution: Depthwise, backbone: str) -> dict[str, tuple[Run
 def bench_model(backbone: str) -> None:
     (height, width), batch = MODELS[backbone]
     print(f"\n`{backbone}`, {height}x{width}, batch {batch}\n")
-    print("| program | plain ms | native ms | plain / native | native pictures/s | compile plain s | native s |")
+    print(
+        "| program | plain ms | native ms | plain / native | native pictures/s | compile plain s | native s |"
+    )
     print("| --- | --- | --- | --- | --- | --- | --- |")
     ours, plain = (model_programs(c, backbone) for c in (native.depthwise, depthwise.depthwise))
     for name in plain:

@@ -73,9 +73,7 @@ class MTPNasNet(nn.Module):
         return Columns(c, self.outputs, name="heads")(maps, map_sizes)
 
 
-def build(
-    config: ConfigDict, ratings: int, styles: int, depthwise: Depthwise = depthwise
-) -> MTPNasNet:
+def build(config: ConfigDict, ratings: int, styles: int, depthwise: Depthwise = depthwise) -> MTPNasNet:
     """The model of `config.model` for K ratings and S styles; the style task is dropped where S is 0.
 
     Errors: ConfigError on an unknown backbone, column or task, saying which exist.

@@ -223,8 +223,12 @@ def test_the_configuration_chooses_the_implementation(kernel):
         assert experiment.prepare_evaluation(config, one_picture(), facts()).model.depthwise is expected
 
 
-@pytest.mark.parametrize(("compiler", "message"), [("no-such-compiler", "was not found"), ("false", r"failed \(1\)")])
-def test_building_without_a_working_compiler_says_so_and_leaves_nothing(tmp_path, monkeypatch, compiler, message):
+@pytest.mark.parametrize(
+    ("compiler", "message"), [("no-such-compiler", "was not found"), ("false", r"failed \(1\)")]
+)
+def test_building_without_a_working_compiler_says_so_and_leaves_nothing(
+    tmp_path, monkeypatch, compiler, message
+):
     monkeypatch.setenv("CXX", compiler)
     with pytest.raises(ConfigError, match=message):
         native.build(tmp_path)

@@ -21,6 +21,8 @@ from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
 from mtp.mesh import compiler_options, data_mesh, replicated
 from mtp.models import mtp_nasnet, pretrained
+from mtp.ops import native
+from mtp.ops.depthwise import depthwise
 from mtp.ops.ratings import histograms, mean_and_std
 from mtp.step import Objective, TrainState, TrainStep, eval_step, initial_state
 
@@ -144,7 +146,8 @@ def prepare_evaluation(
 ) -> Experiment:
     """A model for these facts; the steps shape the learning rates only."""
     breakdown.check(dataset, config)
-    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names))
+    chosen = native.load() if config.run.native else depthwise
+    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names), chosen)
     shape = jax.eval_shape(functools.partial(fresh_variables, model, config.seed))
     sigmas = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
     optimiser = optim.build(

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from mtp.models.layers import BatchNorm, BatchStatistics, Pointwise, SeparableConv
 from mtp.ops.canvas import Sizes, halved_sizes
+from mtp.ops.depthwise import Depthwise, depthwise
 from mtp.ops.pooling import average_pool, factorised_paths, strided_average_pool, strided_max_pool
 
 Map = Float[Array, "B H W C"]
@@ -88,6 +89,7 @@ class Cell(nn.Module):
     block: str
     adjust: str
     dtype: Any = jnp.float32
+    depthwise: Depthwise = depthwise
 
     @nn.compact
     def __call__(
@@ -155,6 +157,7 @@ class Cell(nn.Module):
                 operation.window,
                 stride,
                 self.dtype,
+                self.depthwise,
                 name=self._name(f"separable_conv_{layer}_{operation.name}"),
             )
             x = convolution(jax.nn.relu(x), sizes)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtp.ops.canvas import Sizes, masked, valid_mask
-from mtp.ops.depthwise import depthwise
+from mtp.ops.depthwise import Depthwise, depthwise
 
 Map = Float[Array, "B H W C"]
 Mixed = Float[Array, "B h w F"]  # other channels, and half the size where the stride is 2
@@ -89,11 +89,12 @@ class SeparableConv(nn.Module):
     window: int
     stride: int = 1
     dtype: Any = jnp.float32
+    depthwise: Depthwise = depthwise
 
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Mixed:
         window, channels = self.window, x.shape[-1]
         first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))
         second = self.param("pointwise_kernel", nn.initializers.he_normal(), (1, 1, channels, self.features))
-        y: Any = depthwise(masked(x, sizes).astype(self.dtype), first[..., 0], self.stride)
+        y = self.depthwise(masked(x, sizes).astype(self.dtype), first[..., 0], self.stride)
         return y @ second[0, 0].astype(self.dtype)

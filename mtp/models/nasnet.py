@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
 from mtp.models.layers import BatchNorm, BatchStatistics
 from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
+from mtp.ops.depthwise import Depthwise, depthwise
 
 Map = Float[Array, "B h w C"]
 
@@ -83,6 +84,7 @@ class NASNet(nn.Module):
     architecture: Architecture
     dtype: Any = jnp.float32
     remat: bool = False
+    depthwise: Depthwise = depthwise
 
     @nn.compact
     def __call__(
@@ -97,8 +99,9 @@ class NASNet(nn.Module):
         for place in layout(self.architecture):
             (x, sizes), (p, p_sizes) = maps[-1], maps[place.skip]
             module = cell(
-                place.table, place.features, place.block, place.adjust, self.dtype, name=f"cell_{place.block}"
-            )
+                place.table, place.features, place.block, place.adjust, self.dtype, self.depthwise,
+                name=f"cell_{place.block}",
+            )  # fmt: skip
             x = module(x, p, sizes, p_sizes, statistics)
             maps.append((x, halved_sizes(sizes) if place.table is REDUCTION else sizes))
         x, sizes = maps[-1]

@@ -4,6 +4,7 @@ XLA lowers a grouped convolution on CPU to a scalar loop; the same convolution a
 vectorises over channels. Both are here, with their own gradients, chosen by platform at lowering time.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -14,6 +15,8 @@ from jaxtyping import Array, Float
 Map = Float[Array, "B H W C"]
 Kernel = Float[Array, "k k C"]
 Strided = Float[Array, "B h w C"]  # ceil(H / stride), ceil(W / stride)
+# `depthwise` below, or another implementation of it
+Depthwise = Callable[[Map, Kernel, int], Strided]
 
 
 def padding(side: int, window: int, stride: int) -> tuple[int, int]:
@@ -36,7 +39,8 @@ def _strided(x: Map, row: int, column: int, height: int, width: int, stride: int
     return x[:, rows, column : column + stride * (width - 1) + 1 : stride, :]
 
 
-def _convolve(x: Map, kernel: Kernel, stride: int) -> Strided:
+def convolve(x: Map, kernel: Kernel, stride: int) -> Strided:
+    """XLA's own grouped convolution."""
     return lax.conv_general_dilated(
         x,
         kernel[:, :, None, :].astype(x.dtype),
@@ -47,8 +51,9 @@ def _convolve(x: Map, kernel: Kernel, stride: int) -> Strided:
     )
 
 
-def _convolve_gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
-    return jax.vjp(partial(_convolve, stride=stride), x, kernel)[1](dy)
+def convolve_gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
+    """XLA's own gradients of it by x and kernel, for the gradient dy by its result."""
+    return jax.vjp(partial(convolve, stride=stride), x, kernel)[1](dy)
 
 
 def _shifted_sum(x: Map, kernel: Kernel, stride: int) -> Strided:
@@ -112,7 +117,7 @@ def depthwise(x: Map, kernel: Kernel, stride: int) -> Strided:
     x must be zero outside its pictures (`canvas.masked`); sums are in float32.
     """
     return lax.platform_dependent(
-        x, kernel, cpu=partial(_shifted_sum, stride=stride), default=partial(_convolve, stride=stride)
+        x, kernel, cpu=partial(_shifted_sum, stride=stride), default=partial(convolve, stride=stride)
     )
 
 
@@ -125,7 +130,7 @@ def _backward(stride: int, saved: tuple[Map, Kernel], dy: Strided) -> tuple[Map,
         *saved,
         dy,
         cpu=partial(_shifted_gradients, stride=stride),
-        default=partial(_convolve_gradients, stride=stride),
+        default=partial(convolve_gradients, stride=stride),
     )
 
 

@@ -1,0 +1,155 @@
+"""The native depthwise kernel beside the plain path.  python -m experiments.bench_native [layers] [tiny] [mobile]
+
+`layers`: single convolutions of NASNet-A Mobile at 224, batch 8. `tiny`, `mobile`: forward pass and training step of
+the whole model. Plain and native take turns in one process, and the median of the pairs' ratios counts: what else
+the machine does then hits both. Seconds of compilation are those of tracing, lowering and compiling, without any
+cache. Needs `python -m mtp.ops.native` first. Prints Markdown; everything takes some minutes on 2 cores.
+"""
+
+import functools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import jax
+import numpy as np
+
+from mtp import optim
+from mtp.config import get_config
+from mtp.experiment import fresh_variables
+from mtp.mesh import compiler_options
+from mtp.models import mtp_nasnet
+from mtp.ops import depthwise, native
+from mtp.ops.depthwise import Depthwise
+from mtp.step import Objective, TrainStep, eval_step, initial_state
+
+# side of the input, channels, window, stride
+LAYERS = (
+    (111, 32, 7, 2), (56, 11, 7, 1), (56, 22, 5, 2), (28, 44, 3, 1), (28, 44, 5, 1), (28, 88, 7, 2),
+    (14, 88, 5, 1), (7, 176, 3, 1), (7, 176, 5, 1),
+)  # fmt: skip
+MODELS = {"tiny": ((80, 120), 16), "mobile": ((224, 224), 8)}  # canvas, batch
+BATCH = 8
+
+Run = Callable[[], Any]
+
+
+def paired(plain: Run, ours: Run, pairs: int) -> tuple[float, float, float]:
+    """Median milliseconds of each, taking turns, and the median of the ratios plain / ours."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for run in (plain, ours):
+        jax.block_until_ready(run())
+    for _ in range(pairs):
+        for run, taken in zip((plain, ours), times, strict=True):
+            start = time.perf_counter()
+            jax.block_until_ready(run())
+            taken.append(1000 * (time.perf_counter() - start))
+    ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
+    return statistics.median(times[0]), statistics.median(times[1]), ratio
+
+
+def compiled(function: Callable, *arguments: Any, **options: Any) -> tuple[Callable, float]:
+    """The compiled program and the seconds that it took."""
+    start = time.perf_counter()
+    program = jax.jit(function, compiler_options=compiler_options(), **options).lower(*arguments).compile()
+    return program, time.perf_counter() - start
+
+
+def layer_programs(convolution: Depthwise, case: tuple[int, int, int, int]) -> dict[str, Run]:
+    """Forward, input gradient and kernel gradient of one layer, each a program of its own."""
+    side, channels, window, stride = case
+    rng, small = np.random.default_rng(0), -(-side // stride)
+    shapes = (BATCH, side, side, channels), (window, window, channels), (BATCH, small, small, channels)
+    x, kernel, dy = (jax.device_put(rng.normal(size=shape).astype(np.float32)) for shape in shapes)
+
+    def gradient(which: int, *arrays: jax.Array) -> jax.Array:
+        x, kernel, dy = arrays
+        return jax.vjp(lambda a, b: convolution(a, b, stride), x, kernel)[1](dy)[which]
+
+    programs = {"forward": lambda x, kernel, dy: convolution(x, kernel, stride)}
+    programs |= {n: functools.partial(gradient, i) for i, n in enumerate(("input grad.", "kernel grad."))}
+    return {n: functools.partial(compiled(p, x, kernel, dy)[0], x, kernel, dy) for n, p in programs.items()}
+
+
+def bench_layers() -> None:
+    print("\n| input | window, stride | program | plain ms | native ms | plain / native | native GFLOP/s |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for case in LAYERS:
+        side, channels, window, stride = case
+        products = BATCH * (-(-side // stride)) ** 2 * channels * window**2
+        plain, ours = (layer_programs(c, case) for c in (depthwise.depthwise, native.depthwise))
+        for name in plain:
+            before, after, ratio = paired(plain[name], ours[name], 25)
+            print(
+                f"| {BATCH}x{side}x{side}x{channels} | {window}, {stride} | {name} | {before:.3f} | {after:.3f} "
+                f"| {ratio:.1f} | {2e-6 * products / after:.0f} |",
+                flush=True,
+            )
+
+
+def model_programs(convolution: Depthwise, backbone: str) -> dict[str, tuple[Run, float]]:
+    """Forward pass and training step with their seconds of compilation."""
+    (height, width), batch = MODELS[backbone]
+    config = get_config()
+    config.model.backbone = backbone
+    model = mtp_nasnet.build(config.model, 10, 0, convolution)
+    variables = jax.jit(functools.partial(fresh_variables, model))(0)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch, height - 1, width - 1, 3), dtype=np.uint8)
+    labels = {
+        "images": images,
+        "sizes": np.full((batch, 2), images.shape[1:3], np.int32),
+        "distribution": rng.dirichlet(np.ones(10), batch).astype(np.float32),
+        "distribution_weight": np.ones(batch, np.float32),
+        "two_category": rng.integers(0, 2, batch).astype(np.float32),
+        "two_category_weight": np.ones(batch, np.float32),
+    }
+    given = jax.device_put(labels)
+    forward, forward_seconds = compiled(
+        functools.partial(eval_step, model, "softmax"), variables, given["images"], given["sizes"]
+    )
+    sigmas = dict.fromkeys(model.outputs, 0.5)
+    optimiser = optim.build(
+        config.optim, 1000, 100, {**variables["params"], "log_sigma": sigmas}, learn_sigma=False
+    )
+    objective = Objective(config.loss, dict.fromkeys(model.outputs, float(batch)), "softmax")
+    state = initial_state(variables, sigmas, optimiser, ema=False)
+    step, step_seconds = compiled(TrainStep(model, objective, optimiser, config, False), state, given)
+    return {
+        "forward": (lambda: forward(variables, given["images"], given["sizes"]), forward_seconds),
+        "training step": (lambda: step(state, given), step_seconds),
+    }
+
+
+def bench_model(backbone: str) -> None:
+    (height, width), batch = MODELS[backbone]
+    print(f"\n`{backbone}`, {height}x{width}, batch {batch}\n")
+    print(
+        "| program | plain ms | native ms | plain / native | native pictures/s | compile plain s | native s |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    ours, plain = (model_programs(c, backbone) for c in (native.depthwise, depthwise.depthwise))
+    for name in plain:
+        before, after, ratio = paired(plain[name][0], ours[name][0], 9)
+        print(
+            f"| {name} | {before:.0f} | {after:.0f} | {ratio:.2f} | {1000 * batch / after:.1f} "
+            f"| {plain[name][1]:.1f} | {ours[name][1]:.1f} |",
+            flush=True,
+        )
+
+
+def main(*parts: str) -> None:
+    native.load()
+    print(f"{date.today()}, {os.cpu_count()} cores, CPU, jax {jax.__version__}, float32", flush=True)
+    for part in parts or ("layers", *MODELS):
+        bench_layers() if part == "layers" else bench_model(part)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,466 @@
+// Depthwise convolution of NHWC float32 maps, and its two gradients, as handlers of XLA's foreign function interface.
+//
+// A row of W pixels of C channels is read as one flat run of W * C numbers: shifting by one pixel is shifting by C,
+// and the kernel repeats every C numbers. Every vector is then full whatever C is (11, 22 and 44 are no multiples of
+// a vector), and the inner loops know nothing of channels. Rows are copied into a small scratch first, with the zeros
+// of the padding around them; for stride 2 even and odd pixels are parted there, so that all inner loops have stride 1
+// along a row. Work is cut into tiles by shapes alone and sums go in a fixed order: results do not depend on threads.
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace ffi = xla::ffi;
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+constexpr int kSums = 28;  // vectors of the kernel gradient that stay in registers
+#else
+constexpr int kLanes = 8;
+constexpr int kSums = 10;
+#endif
+constexpr int kRows = 4;  // output rows at once: each vector that is read serves several of them
+constexpr int64_t kInline = 100000;  // products below which waking another thread costs more than it saves
+
+typedef float Vector __attribute__((vector_size(kLanes * sizeof(float))));
+
+inline Vector load(const float* from) {
+  Vector v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+inline void store(float* to, Vector v, int64_t count) {
+  std::memcpy(to, &v, count >= kLanes ? sizeof v : count * sizeof(float));
+}
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Zeros before a side: "same" for stride 1, Keras' `correct_pad` for stride 2.
+inline int64_t pad_before(int64_t side, int64_t window, int64_t stride) {
+  return window / 2 - (stride == 2 && side % 2 == 0 ? 1 : 0);
+}
+
+struct Shape {
+  int64_t batch, height, width, channels, window, stride;
+  int64_t out_height, out_width, top, left;
+
+  Shape(ffi::Span<const int64_t> x, int64_t window, int64_t stride)
+      : batch(x[0]), height(x[1]), width(x[2]), channels(x[3]), window(window), stride(stride),
+        out_height(ceil_div(height, stride)), out_width(ceil_div(width, stride)),
+        top(pad_before(height, window, stride)), left(pad_before(width, window, stride)) {}
+
+  int64_t row() const { return width * channels; }
+  int64_t out_row() const { return out_width * channels; }
+  int64_t products() const { return batch * out_height * out_row() * window * window; }
+};
+
+// Each thread keeps its scratch: fresh pages for every call would cost as much as the arithmetic.
+float* scratch(int64_t size) {
+  static thread_local std::vector<float> buffer;
+  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
+  return buffer.data();
+}
+
+// Calls body(tile) for all tiles, here and on idle threads of XLA's pool. The caller takes tiles like everyone else
+// and waits only for tiles that have begun, so a pool whose threads all sit in this function cannot lock up.
+void for_each_tile(ffi::ThreadPool& pool, int64_t tiles, int64_t products, const std::function<void(int64_t)>& body) {
+  struct Progress {
+    std::atomic<int64_t> next{0}, done{0};
+  };
+  auto progress = std::make_shared<Progress>();
+  auto work = [progress, tiles, &body] {
+    for (int64_t tile; (tile = progress->next.fetch_add(1)) < tiles; progress->done.fetch_add(1)) body(tile);
+  };
+  const int64_t helpers = products < kInline ? 0 : std::min(pool.num_threads(), tiles) - 1;
+  for (int64_t i = 0; i < helpers; ++i) pool.Schedule(std::function<void()>(work));
+  work();
+  while (progress->done.load() < tiles) std::this_thread::yield();
+}
+
+// A picture's rows cut into tiles: enough to share out, few enough that the rows around each cost little.
+struct Tiling {
+  int64_t chunks, rows, height;
+
+  Tiling(int64_t batch, int64_t height, int64_t most_rows) : height(height) {
+    const int64_t wanted = std::max(ceil_div(height, most_rows), ceil_div(8, batch));
+    rows = std::max<int64_t>(std::min<int64_t>(height, 2 * kRows), ceil_div(height, wanted));
+    chunks = ceil_div(height, rows);
+  }
+  int64_t picture(int64_t tile) const { return tile / chunks; }
+  int64_t first(int64_t tile) const { return tile % chunks * rows; }
+  int64_t last(int64_t tile) const { return std::min(first(tile) + rows, height); }
+};
+
+// Rows in scratch: `before` zero pixels, the row, zeros. Pixel u lies in phase u % stride at place u / stride.
+struct Padded {
+  float* data;
+  int64_t channels, before, stride, phase;  // phase: length of one phase
+
+  int64_t row() const { return stride * phase; }
+
+  // Row `index` of the scratch from a row of `width` pixels, or zeros where there is none.
+  void fill(int64_t index, const float* from, int64_t width) const {
+    float* to = data + index * row();
+    const int64_t begin = before * channels, length = width * channels;
+    if (from && stride == 1) {
+      std::memset(to, 0, begin * sizeof(float));
+      std::memcpy(to + begin, from, length * sizeof(float));
+      std::memset(to + begin + length, 0, (phase - begin - length) * sizeof(float));
+      return;
+    }
+    std::memset(to, 0, row() * sizeof(float));
+    if (!from) return;
+    for (int64_t w = 0; w < width; ++w) {
+      const int64_t u = w + before;
+      std::memcpy(to + u % stride * phase + u / stride * channels, from + w * channels, channels * sizeof(float));
+    }
+  }
+};
+
+// Padded rows first .. first + count - 1 of a picture of height x width pixels.
+void fill_rows(const Padded& padded, const float* picture, int64_t height, int64_t width, int64_t first,
+               int64_t count) {
+  for (int64_t q = 0; q < count; ++q) {
+    const int64_t h = first + q;
+    padded.fill(q, h < 0 || h >= height ? nullptr : picture + h * width * padded.channels, width);
+  }
+}
+
+// Taps of a kernel, each repeated along C + kLanes numbers so that a vector can begin at any channel.
+struct Taps {
+  int64_t channels;
+  std::vector<float> values;
+
+  explicit Taps(int64_t channels) : channels(channels) {}
+  int64_t length() const { return channels + kLanes; }
+  void add(const float* tap) {
+    for (int64_t c = 0; c < length(); ++c) values.push_back(tap[c % channels]);
+  }
+};
+
+// to[r][t] = sum over i < KI, j < KJ of from[r * S + i][t + shift[j]] * taps[i][j][t mod C], for `Rows` rows.
+template <int Rows, int S, int KI, int KJ>
+void correlate_rows(const float* from, int64_t from_row, const int64_t* shift, const Taps& taps, float* to,
+                    int64_t to_row, int64_t length) {
+  const int64_t tap = taps.length(), step = kLanes % taps.channels;
+  int64_t phase = 0;
+  for (int64_t t = 0; t < length; t += kLanes) {
+    Vector sum[Rows] = {};
+#pragma GCC unroll 8
+    for (int j = 0; j < KJ; ++j) {
+      Vector k[KI];
+#pragma GCC unroll 8
+      for (int i = 0; i < KI; ++i) k[i] = load(taps.values.data() + (i * KJ + j) * tap + phase);
+      const float* x = from + shift[j] + t;
+#pragma GCC unroll 16
+      for (int q = 0; q < (Rows - 1) * S + KI; ++q, x += from_row) {
+        const Vector v = load(x);
+#pragma GCC unroll 8
+        for (int r = 0; r < Rows; ++r) {
+          if (q - r * S >= 0 && q - r * S < KI) sum[r] += v * k[q - r * S];
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < Rows; ++r) store(to + r * to_row + t, sum[r], length - t);
+    phase += step;
+    if (phase >= taps.channels) phase -= taps.channels;
+  }
+}
+
+// The same for any number of rows; the last block begins early enough to be whole, and writes some rows twice.
+template <int S, int KI, int KJ>
+void correlate(const float* from, int64_t from_row, const int64_t* shift, const Taps& taps, float* to, int64_t to_row,
+               int64_t length, int64_t rows) {
+  if (rows < kRows) {
+    for (int64_t r = 0; r < rows; ++r)
+      correlate_rows<1, S, KI, KJ>(from + r * S * from_row, from_row, shift, taps, to + r * to_row, to_row, length);
+    return;
+  }
+  for (int64_t block = 0; block < rows; block += kRows) {
+    const int64_t r = std::min(block, rows - kRows);
+    correlate_rows<kRows, S, KI, KJ>(from + r * S * from_row, from_row, shift, taps, to + r * to_row, to_row, length);
+  }
+}
+
+// Where tap j of a window reads, from where its output lies.
+std::vector<int64_t> tap_shifts(const Padded& padded, int64_t window) {
+  std::vector<int64_t> shift;
+  for (int64_t j = 0; j < window; ++j)
+    shift.push_back(j % padded.stride * padded.phase + j / padded.stride * padded.channels);
+  return shift;
+}
+
+int64_t most_rows(int64_t row) { return std::max<int64_t>(2 * kRows, 65536 / row); }
+
+template <int K, int S>
+void convolve(ffi::ThreadPool& pool, const Shape& s, const float* x, const Taps& taps, float* y) {
+  const int64_t phase = (s.out_width + (K - 1) / S) * s.channels + kLanes;
+  const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase));
+  for_each_tile(pool, s.batch * tiling.chunks, s.products(), [&](int64_t tile) {
+    const int64_t b = tiling.picture(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
+    const int64_t count = (rows - 1) * S + K;
+    const Padded padded{scratch(count * S * phase), s.channels, s.left, S, phase};
+    fill_rows(padded, x + b * s.height * s.row(), s.height, s.width, first * S - s.top, count);
+    correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps,
+                       y + (b * s.out_height + first) * s.out_row(), s.out_row(), s.out_row(), rows);
+  });
+}
+
+// One phase of the input gradient of stride 2: positions u = 2 m + b of the padded row, from taps b, b + 2, ...
+template <int KI, int KJ>
+void scatter_phase(const Shape& s, const Padded& dy, int64_t dy_row, const Taps& taps, float* buffer, float* dx,
+                   int64_t rows, int64_t b) {
+  const int64_t m = (s.left - b + 1) / 2, pixels = (s.width - 1 + s.left - b) / 2 - m + 1;
+  if (pixels <= 0) return;
+  const int64_t length = pixels * s.channels;
+  int64_t shift[KJ];
+  for (int64_t j = 0; j < KJ; ++j) shift[j] = (m - KJ + 1 + j + dy.before) * s.channels;
+  correlate<1, KI, KJ>(dy.data + dy_row * dy.row(), dy.row(), shift, taps, buffer, length, length, rows);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t p = 0; p < pixels; ++p)
+      std::memcpy(dx + 2 * r * s.row() + (2 * (m + p) + b - s.left) * s.channels,
+                  buffer + r * length + p * s.channels, s.channels * sizeof(float));
+  }
+}
+
+template <int K>
+void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* dy, const Taps* taps, float* dx) {
+  constexpr int kEven = (K + 1) / 2, kOdd = K / 2;
+  const int64_t pixels = kEven - 1 + (s.width - 1 + s.left) / 2 + 1, phase = pixels * s.channels + kLanes;
+  const int64_t wide = std::max(phase, (s.out_width + kEven - 1) * s.channels + kLanes);
+  const Tiling tiling(s.batch, s.height, most_rows(wide));
+  for_each_tile(pool, s.batch * tiling.chunks, s.products(), [&](int64_t tile) {
+    const int64_t b = tiling.picture(tile), begin = tiling.first(tile), end = tiling.last(tile);
+    const int64_t first = (begin + s.top) / 2 - kEven + 1, count = (end - 1 + s.top) / 2 - first + 1;
+    float* data = scratch(count * wide + (end - begin) * (s.row() + kLanes));
+    const Padded padded{data, s.channels, kEven - 1, 1, wide};
+    float* buffer = data + count * wide;
+    fill_rows(padded, dy + b * s.out_height * s.out_row(), s.out_height, s.out_width, first, count);
+    for (int64_t a = 0; a < 2; ++a) {
+      const int64_t m = (begin + s.top - a + 1) / 2, rows = (end - 1 + s.top - a) / 2 - m + 1;
+      if (rows <= 0 || 2 * m + a - s.top >= end) continue;
+      float* to = dx + (b * s.height + 2 * m + a - s.top) * s.row();
+      const int64_t dy_row = m - (a ? kOdd : kEven) + 1 - first;
+      if (a == 0) {
+        scatter_phase<kEven, kEven>(s, padded, dy_row, taps[0], buffer, to, rows, 0);
+        scatter_phase<kEven, kOdd>(s, padded, dy_row, taps[1], buffer, to, rows, 1);
+      } else {
+        scatter_phase<kOdd, kEven>(s, padded, dy_row, taps[2], buffer, to, rows, 0);
+        scatter_phase<kOdd, kOdd>(s, padded, dy_row, taps[3], buffer, to, rows, 1);
+      }
+    }
+  });
+}
+
+// Sums of G tap rows x KJ taps over `rows` input rows: sums[i][j][u] over all t = u mod period of
+// x[q][t + shift[j]] * dy[q - i][t]. `length` is a multiple of the period, and that of kLanes.
+template <int G, int KJ>
+void accumulate(const float* x, int64_t x_row, const int64_t* shift, const float* dy, int64_t dy_row, int64_t rows,
+                int64_t length, int64_t period, float* sums) {
+  for (int64_t u = 0; u < period; u += kLanes) {
+    Vector sum[G][KJ] = {};
+    for (int64_t q = 0; q < rows; ++q) {
+      for (int64_t t = u; t < length; t += period) {
+        Vector slope[G];
+#pragma GCC unroll 8
+        for (int i = 0; i < G; ++i) slope[i] = load(dy + (q - i) * dy_row + t);
+#pragma GCC unroll 8
+        for (int j = 0; j < KJ; ++j) {
+          const Vector v = load(x + q * x_row + shift[j] + t);
+#pragma GCC unroll 8
+          for (int i = 0; i < G; ++i) sum[i][j] += v * slope[i];
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < G; ++i) {
+#pragma GCC unroll 8
+      for (int j = 0; j < KJ; ++j) store(sums + (i * KJ + j) * period + u, sum[i][j], kLanes);
+    }
+  }
+}
+
+template <int KJ>
+void accumulate_group(int64_t group, const float* x, int64_t x_row, const int64_t* shift, const float* dy,
+                      int64_t dy_row, int64_t rows, int64_t length, int64_t period, float* sums) {
+  switch (group) {
+    case 1: return accumulate<1, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
+    case 2: return accumulate<2, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
+    case 3: return accumulate<3, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
+    case 4: return accumulate<4, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
+    default: return accumulate<5, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
+  }
+}
+
+// Kernel gradient of one tile: output rows first .. first + rows - 1 of one picture, into part[K][K][C].
+template <int K, int S>
+void kernel_gradient_tile(const Shape& s, const float* x, const float* dy, int64_t first, int64_t rows, float* part) {
+  constexpr int64_t kGroup = std::min(5, kSums / K);
+  const int64_t period = std::lcm(s.channels, static_cast<int64_t>(kLanes));
+  const int64_t length = round_up(s.out_row(), period), phase = length + ((K - 1) / S) * s.channels + kLanes;
+  const int64_t count = (rows - 1) * S + K, spare = kGroup - 1;
+  float* data = scratch(count * S * phase + (rows + 2 * spare) * length + kGroup * K * period);
+  const Padded padded{data, s.channels, s.left, S, phase};
+  const Padded slopes{data + count * S * phase, s.channels, 0, 1, length};
+  float* sums = slopes.data + (rows + 2 * spare) * length;
+  fill_rows(padded, x, s.height, s.width, first * S - s.top, count);
+  // rows of other tiles count there, not here
+  for (int64_t r = -spare; r < rows + spare; ++r)
+    slopes.fill(r + spare, r < 0 || r >= rows ? nullptr : dy + (first + r) * s.out_row(), s.out_width);
+  const std::vector<int64_t> shift = tap_shifts(padded, K);
+  for (int64_t a = 0; a < S; ++a) {
+    for (int64_t i0 = a; i0 < K; i0 += kGroup * S) {
+      const int64_t group = std::min(kGroup, ceil_div(K - i0, S));
+      // input row of q: (first + q) * S + i0 - top; rows of zeros outside the picture add nothing
+      int64_t begin = 0, end = rows + group - 1;
+      while (begin < end && (first + begin) * S + i0 < s.top) ++begin;
+      while (begin < end && (first + end - 1) * S + i0 - s.top >= s.height) --end;
+      accumulate_group<K>(group, padded.data + (i0 + begin * S) * padded.row(), S * padded.row(), shift.data(),
+                          slopes.data + (spare + begin) * length, length, end - begin, length, period, sums);
+      for (int64_t i = 0; i < group; ++i) {
+        for (int64_t j = 0; j < K; ++j) {
+          float* to = part + ((i0 + i * S) * K + j) * s.channels;
+          const float* from = sums + (i * K + j) * period;
+          std::fill(to, to + s.channels, 0.0f);
+          for (int64_t u = 0; u < period; u += s.channels)
+            for (int64_t c = 0; c < s.channels; ++c) to[c] += from[u + c];
+        }
+      }
+    }
+  }
+}
+
+template <int K, int S>
+void kernel_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const float* dy, float* dk) {
+  const Tiling tiling(s.batch, s.out_height, 32);
+  const int64_t tiles = s.batch * tiling.chunks, size = K * K * s.channels;
+  std::vector<float> parts(tiles * size);
+  for_each_tile(pool, tiles, s.products(), [&](int64_t tile) {
+    const int64_t b = tiling.picture(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
+    kernel_gradient_tile<K, S>(s, x + b * s.height * s.row(), dy + b * s.out_height * s.out_row(), first, rows,
+                               parts.data() + tile * size);
+  });
+  std::fill(dk, dk + size, 0.0f);
+  for (int64_t tile = 0; tile < tiles; ++tile)
+    for (int64_t i = 0; i < size; ++i) dk[i] += parts[tile * size + i];
+}
+
+// Taps of rows a, a + stride, ... and columns b, b + stride, ... of a kernel, the last first where flipped.
+Taps select_taps(const float* kernel, const Shape& s, int64_t a, int64_t b, int64_t stride, bool flipped) {
+  Taps taps(s.channels);
+  const int64_t rows = ceil_div(s.window - a, stride), columns = ceil_div(s.window - b, stride);
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      const int64_t row = a + stride * (flipped ? rows - 1 - i : i);
+      const int64_t column = b + stride * (flipped ? columns - 1 - j : j);
+      taps.add(kernel + (row * s.window + column) * s.channels);
+    }
+  }
+  return taps;
+}
+
+// f(integral_constant<window>, integral_constant<stride>) for a window and stride that `check` let through.
+template <typename F>
+void dispatch(int64_t window, int64_t stride, F f) {
+  auto with_window = [&](auto k) {
+    stride == 1 ? f(k, std::integral_constant<int, 1>()) : f(k, std::integral_constant<int, 2>());
+  };
+  switch (window) {
+    case 3: return with_window(std::integral_constant<int, 3>());
+    case 5: return with_window(std::integral_constant<int, 5>());
+    default: return with_window(std::integral_constant<int, 7>());
+  }
+}
+
+using Map = ffi::Buffer<ffi::F32, 4>;
+using Kernel = ffi::Buffer<ffi::F32, 3>;
+
+std::string text(ffi::Span<const int64_t> shape) {
+  std::string result = "(";
+  for (const int64_t side : shape) result += (result.size() > 1 ? ", " : "") + std::to_string(side);
+  return result + ")";
+}
+
+ffi::Error check(ffi::Span<const int64_t> x, ffi::Span<const int64_t> kernel, ffi::Span<const int64_t> y,
+                 int64_t stride) {
+  const int64_t k = kernel[0];
+  if ((k != 3 && k != 5 && k != 7) || kernel[1] != k || kernel[2] != x[3])
+    return ffi::Error::InvalidArgument("depthwise: a kernel must be (k, k, C) with k of 3, 5 or 7, C = " +
+                                       std::to_string(x[3]) + "; it is " + text(kernel));
+  if (stride != 1 && stride != 2)
+    return ffi::Error::InvalidArgument("depthwise: stride must be 1 or 2, not " + std::to_string(stride));
+  if (y[0] != x[0] || y[1] != ceil_div(x[1], stride) || y[2] != ceil_div(x[2], stride) || y[3] != x[3])
+    return ffi::Error::InvalidArgument("depthwise: maps " + text(x) + " and " + text(y) +
+                                       " do not belong together at stride " + std::to_string(stride));
+  return ffi::Error::Success();
+}
+
+bool empty(const Shape& s) { return s.batch * s.height * s.width * s.channels == 0; }
+
+ffi::Error Forward(ffi::ThreadPool pool, Map x, Kernel kernel, ffi::Result<Map> y, int64_t stride) {
+  if (auto error = check(x.dimensions(), kernel.dimensions(), y->dimensions(), stride); error.failure()) return error;
+  const Shape s(x.dimensions(), kernel.dimensions()[0], stride);
+  if (empty(s)) return ffi::Error::Success();
+  const Taps taps = select_taps(kernel.typed_data(), s, 0, 0, 1, false);
+  dispatch(s.window, stride, [&](auto k, auto step) {
+    convolve<k(), step()>(pool, s, x.typed_data(), taps, y->typed_data());
+  });
+  return ffi::Error::Success();
+}
+
+ffi::Error InputGradient(ffi::ThreadPool pool, Kernel kernel, Map dy, ffi::Result<Map> dx, int64_t stride) {
+  if (auto error = check(dx->dimensions(), kernel.dimensions(), dy.dimensions(), stride); error.failure())
+    return error;
+  const Shape s(dx->dimensions(), kernel.dimensions()[0], stride);
+  if (empty(s)) return ffi::Error::Success();
+  std::vector<Taps> taps;
+  for (int64_t a = 0; a < stride; ++a)
+    for (int64_t b = 0; b < stride; ++b) taps.push_back(select_taps(kernel.typed_data(), s, a, b, stride, true));
+  dispatch(s.window, stride, [&](auto k, auto step) {
+    if constexpr (step() == 1) {
+      convolve<k(), 1>(pool, s, dy.typed_data(), taps[0], dx->typed_data());
+    } else {
+      input_gradient_strided<k()>(pool, s, dy.typed_data(), taps.data(), dx->typed_data());
+    }
+  });
+  return ffi::Error::Success();
+}
+
+ffi::Error KernelGradient(ffi::ThreadPool pool, Map x, Map dy, ffi::Result<Kernel> dk, int64_t stride) {
+  if (auto error = check(x.dimensions(), dk->dimensions(), dy.dimensions(), stride); error.failure()) return error;
+  const Shape s(x.dimensions(), dk->dimensions()[0], stride);
+  if (empty(s)) {
+    std::fill_n(dk->typed_data(), dk->element_count(), 0.0f);
+    return ffi::Error::Success();
+  }
+  dispatch(s.window, stride, [&](auto k, auto step) {
+    kernel_gradient<k(), step()>(pool, s, x.typed_data(), dy.typed_data(), dk->typed_data());
+  });
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    DepthwiseForward, Forward,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Map>().Arg<Kernel>().Ret<Map>().Attr<int64_t>("stride"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    DepthwiseInputGradient, InputGradient,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Kernel>().Arg<Map>().Ret<Map>().Attr<int64_t>("stride"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(
+    DepthwiseKernelGradient, KernelGradient,
+    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Map>().Arg<Map>().Ret<Kernel>().Attr<int64_t>("stride"));

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from experiments import ours
@@ -36,7 +35,7 @@ def _once(measure: Any) -> Run:
 
 def training(cache: str, folder: str) -> Run:
     """Seconds until all programs of the training step are there."""
-    jax.config.update("jax_compilation_cache_dir", cache)
+    ours.cached(cache)
     config = get_config()
     config.data.dir, config.input.batch_size = folder, BATCH
     built = experiment.prepare(config)
@@ -54,7 +53,7 @@ def training(cache: str, folder: str) -> Run:
 
 def forward(cache: str) -> Run:
     """Seconds until the forward program of a canvas batch is there, less its run."""
-    jax.config.update("jax_compilation_cache_dir", cache)
+    ours.cached(cache)
     predict = ours.predictor(get_config())
     batch = ours.batch_of((224, 224), 8)
 

@@ -24,9 +24,9 @@ from mtp.step import Objective, TrainStep, eval_step, initial_state
 RATINGS = 10
 
 
-def cached() -> None:
-    """Compiled programs are kept and found where the command line keeps its own."""
-    jax.config.update("jax_compilation_cache_dir", str(CACHE / "xla"))
+def cached(folder: str = str(CACHE / "xla")) -> None:
+    """Compiled programs are kept and found in `folder`, by default where the command line keeps its own."""
+    jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
@@ -68,7 +68,8 @@ def training_step(config: ConfigDict) -> tuple[TrainStep, Any]:
     model = mtp_nasnet.build(config.model, RATINGS, 0)
     weights = variables(model)
     sigmas = dict.fromkeys(model.outputs, 0.5)
-    parameters = {**weights["params"], "log_sigma": sigmas}
+    scalars = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
+    parameters = {**weights["params"], "log_sigma": scalars}
     optimiser = optim.build(config.optim, 1000, 100, parameters, learn_sigma=False)
     objective = Objective(config.loss, dict.fromkeys(model.outputs, config.input.batch_size), "softmax")
     step = TrainStep(model, objective, optimiser, config, False)

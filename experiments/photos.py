@@ -1,4 +1,4 @@
-"""Folders of photographs with votes, made for measurements: JPEGs that weigh and decode like real ones."""
+"""Folders of photographs with votes, made for measurements."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from experiments.ours import RATINGS
 
 
 def photograph(height: int, width: int, rng: np.random.Generator) -> Image.Image:
-    """Smooth shapes with fine grain, in bytes a pixel (quality 90) like OASIS' and Vessel's JPEGs, .38 to .48."""
+    """Smooth shapes with fine grain; JPEGs of real photographs weigh .38 to .48 bytes a pixel."""
     coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), np.uint8)).resize(
         (width, height), Image.Resampling.BICUBIC
     )

@@ -1,0 +1,90 @@
+"""Compile times, cold and from the persistent cache.  python -m experiments.bench_compile
+
+The three bucket programs of the whole training step (backbone `mobile`, all columns, two tasks, batch 32), compiled
+as `mtp.main` does it, and one forward program of 8 canvases; each in a process of its own, with a cache folder of its
+own that is empty at first. Tracing counts; importing the libraries and decoding pictures do not.
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments import ours
+from experiments.benchmark import Contender, Row, Run, limit_row, report
+from experiments.photos import votes_folder
+from mtp import experiment
+from mtp.config import get_config
+from mtp.train import Programs
+
+BATCH = 32
+SIZES = ((224, 336), (336, 224), (224, 224))
+
+
+def _once(measure: Any) -> Run:
+    """The measurement is made while the contender is built; every run returns it."""
+    seconds = measure()
+    return lambda: seconds
+
+
+def training(cache: str, folder: str) -> Run:
+    """Seconds until all programs of the training step are there."""
+    ours.cached(cache)
+    config = get_config()
+    config.data.dir, config.input.batch_size = folder, BATCH
+    built = experiment.prepare(config)
+
+    def measure() -> float:
+        start = time.perf_counter()
+        programs = Programs(built, built.plan.shapes)
+        assert len(programs) == len(SIZES)
+        for program in programs._programs.values():
+            program.result()
+        return time.perf_counter() - start
+
+    return _once(measure)
+
+
+def forward(cache: str) -> Run:
+    """Seconds until the forward program of a canvas batch is there, less its run."""
+    ours.cached(cache)
+    predict = ours.predictor(get_config())
+    batch = ours.batch_of((224, 224), 8)
+
+    def measure() -> float:
+        begun = time.perf_counter()
+        predict(*batch)
+        compiled = time.perf_counter()
+        predict(*batch)
+        return (compiled - begun) - (time.perf_counter() - compiled)
+
+    return _once(measure)
+
+
+def rows() -> list[Row]:
+    found = []
+    with tempfile.TemporaryDirectory() as scratch:
+        photographs = Path(scratch) / "photographs"
+        photographs.mkdir()
+        folder = str(votes_folder(photographs, np.tile(SIZES, (4, 1)), distinct=3))
+        for name, build, arguments, limits in (
+            ("three programs of the training step", training, (folder,), (90, 10)),
+            ("forward program", forward, (), (15, None)),
+        ):
+            cache = str(Path(scratch) / build.__name__)
+            for state, limit in zip(("cold", "from the persistent cache"), limits, strict=True):
+                with Contender(build, cache, *arguments) as mine:
+                    seconds = mine.run()[1]
+                what = f"4. {name}, {state}"
+                found.append(limit_row(what, seconds, "s", limit) if limit else Row(what, f"{seconds:.3g} s"))
+    return found
+
+
+if __name__ == "__main__":
+    report("compile", rows())

@@ -1,0 +1,40 @@
+"""Training step (forward, loss, backward, AdamW) of trunk and linear head.  python -m experiments.bench_train
+
+Rates are in megapixels of input a second, since PyTorch's network cannot take 224x336 and gets 224x320. `compiled` is
+a part of its own: torch.compile needs minutes for each of its four programs.
+"""
+
+import sys
+
+from experiments import ours, peers
+from experiments.benchmark import Contender, Missing, Row, pairs, rate_row, report, skipped
+from experiments.peers import nearest_multiple
+
+CASES = (((224, 224), 8), ((224, 336), 8), ((224, 224), 32), ((224, 336), 32))
+PAIRS = {8: 5, 32: 3}
+
+
+def rows(compiled: bool = False) -> list[Row]:
+    name, target = ("PyTorch torch.compile", 1.0) if compiled else ("PyTorch eager, channels-last", 1.5)
+    found = []
+    for size, batch in CASES:
+        theirs = nearest_multiple(size)
+        what = f"3. training step {size[0]}x{size[1]}, batch {batch}"
+        against = name if theirs == size else f"{name}, {theirs[0]}x{theirs[1]}"
+        try:
+            with (
+                Contender(peers.torch_train, theirs, batch, compiled) as peer,
+                Contender(ours.train, size, batch) as mine,
+            ):
+                measured = pairs(mine, peer, PAIRS[batch])
+        except Missing as error:
+            found.append(skipped(what, against, error))
+            continue
+        work, their_work = (batch * h * w / 1e6 for h, w in (size, theirs))
+        found.append(rate_row(what, against, measured, work, "MP/s", target, their_work))
+    return found
+
+
+if __name__ == "__main__":
+    chosen = "compiled" in sys.argv[1:]
+    report("train_compiled" if chosen else "train", rows(chosen))

@@ -1,0 +1,100 @@
+"""Our side of the benchmarks: the programs that the command line runs, on pictures made here."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from experiments.benchmark import Run, random_pictures
+from mtp import experiment, optim
+from mtp.config import CACHE, get_config
+from mtp.data import buckets
+from mtp.data.buckets import Shape
+from mtp.mesh import compiler_options
+from mtp.models import mtp_nasnet
+from mtp.step import Objective, TrainStep, eval_step, initial_state
+
+RATINGS = 10
+
+
+def cached(folder: str = str(CACHE / "xla")) -> None:
+    """Compiled programs are kept and found in `folder`, by default where the command line keeps its own."""
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def trunk_and_linear_head(**model: Any) -> ConfigDict:
+    """The same work as the peers': NASNet-A Mobile, global average pooling, one linear layer."""
+    c = get_config()
+    c.model.columns, c.model.tasks = ("gap",), ("distribution",)
+    c.model.update(model)
+    return c
+
+
+def variables(model: mtp_nasnet.MTPNasNet) -> Any:
+    return jax.jit(functools.partial(experiment.fresh_variables, model, 0))()
+
+
+def predictor(config: ConfigDict) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """(canvases, sizes) -> distributions (B, K) on the host."""
+    model = mtp_nasnet.build(config.model, RATINGS, 0)
+    weights = variables(model)
+    forward = jax.jit(functools.partial(eval_step, model, "softmax"), compiler_options=compiler_options())
+    return lambda images, sizes: np.asarray(forward(weights, images, sizes)["distribution"])
+
+
+def batch_of(size: Shape, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Canvases and sizes of `batch` pictures that fill them."""
+    sizes = np.tile(np.array([size]), (batch, 1))
+    height, width = buckets.trimmed(np.array(size))
+    return buckets.place(random_pictures(sizes), (int(height), int(width)), batch)
+
+
+def forward(size: Shape, batch: int) -> Run:
+    cached()
+    predict = predictor(trunk_and_linear_head())
+    return functools.partial(predict, *batch_of(size, batch))
+
+
+def training_step(config: ConfigDict) -> tuple[TrainStep, Any]:
+    """The step and its initial state."""
+    model = mtp_nasnet.build(config.model, RATINGS, 0)
+    weights = variables(model)
+    sigmas = dict.fromkeys(model.outputs, 0.5)
+    scalars = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
+    parameters = {**weights["params"], "log_sigma": scalars}
+    optimiser = optim.build(config.optim, 1000, 100, parameters, learn_sigma=False)
+    objective = Objective(config.loss, dict.fromkeys(model.outputs, config.input.batch_size), "softmax")
+    step = TrainStep(model, objective, optimiser, config, False)
+    return step, initial_state(weights, sigmas, optimiser, ema=False)
+
+
+def train(size: Shape, batch: int, remat: bool = False) -> Run:
+    """One step of forward, loss, backward and AdamW on a frozen batch."""
+    cached()
+    config = trunk_and_linear_head(remat=remat)
+    config.input.batch_size = batch
+    step, state = training_step(config)
+    images, sizes = batch_of(size, batch)
+    labels = np.random.default_rng(0).dirichlet(np.ones(RATINGS), batch).astype(np.float32)
+    arrays = {
+        "images": images,
+        "sizes": sizes,
+        "distribution": labels,
+        "distribution_weight": np.ones(batch, np.float32),
+    }
+    program = jax.jit(step, donate_argnums=0).lower(state, arrays).compile(compiler_options())
+    held = [state]
+
+    def run() -> float:
+        held[0], metrics = program(held[0], arrays)
+        return float(metrics["loss"])
+
+    return run

@@ -10,11 +10,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from experiments.benchmark import Run, random_pictures
 from mtp import experiment, optim
-from mtp.config import CACHE, get_config
+from mtp.config import CACHE, Config, get_config
 from mtp.data import buckets
 from mtp.data.buckets import Shape
 from mtp.mesh import compiler_options
@@ -30,7 +29,7 @@ def cached(folder: str = str(CACHE / "xla")) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def trunk_and_linear_head(**model: Any) -> ConfigDict:
+def trunk_and_linear_head(**model: Any) -> Config:
     """The same work as the peers': NASNet-A Mobile, global average pooling, one linear layer."""
     c = get_config()
     c.model.columns, c.model.tasks = ("gap",), ("distribution",)
@@ -42,7 +41,7 @@ def variables(model: mtp_nasnet.MTPNasNet) -> Any:
     return jax.jit(functools.partial(experiment.fresh_variables, model, 0))()
 
 
-def predictor(config: ConfigDict) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def predictor(config: Config) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """(canvases, sizes) -> distributions (B, K) on the host."""
     model = mtp_nasnet.build(config.model, RATINGS, 0)
     weights = variables(model)
@@ -63,7 +62,7 @@ def forward(size: Shape, batch: int) -> Run:
     return functools.partial(predict, *batch_of(size, batch))
 
 
-def training_step(config: ConfigDict) -> tuple[TrainStep, Any]:
+def training_step(config: Config) -> tuple[TrainStep, Any]:
     """The step and its initial state."""
     model = mtp_nasnet.build(config.model, RATINGS, 0)
     weights = variables(model)

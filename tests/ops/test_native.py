@@ -12,14 +12,18 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from mtp import experiment
 from mtp.config import ConfigError, get_config
 from mtp.data.schema import Dataset
 from mtp.evaluate import Facts
+from mtp.mesh import compiler_options
+from mtp.models import mtp_nasnet
 from mtp.ops import depthwise as plain
 from mtp.ops import native
+from mtp.step import Objective, TrainStep, initial_state
 
 ROOT = Path(__file__).parents[2]
 WINDOWS_AND_STRIDES = list(itertools.product((3, 5, 7), (1, 2)))
@@ -152,6 +156,44 @@ def test_results_do_not_depend_on_threads_nor_change_between_runs(kernel):
     }
     assert len(digests) == 1
     assert len(digests.pop().strip()) == len(hashlib.sha256().hexdigest())
+
+
+def stepped(depthwise):
+    """The tiny model's state and metrics after a step of plain gradient descent on two mixed sizes."""
+    config = get_config()
+    config.model.backbone = "tiny"
+    config.model.fcn_hidden = 8
+    model = mtp_nasnet.build(config.model, 5, 0, depthwise)
+    rng = np.random.default_rng(0)
+    sizes = np.array([(41, 64), (65, 33)], np.int32)
+    batch = {
+        "images": rng.integers(0, 256, (2, 65, 65, 3), dtype=np.uint8),
+        "sizes": sizes,
+        "distribution": rng.dirichlet(np.ones(5), 2).astype(np.float32),
+        "two_category": np.array([0, 1], np.float32),
+        "distribution_weight": np.ones(2, np.float32),
+        "two_category_weight": np.ones(2, np.float32),
+    }
+    optimiser = optax.sgd(0.1)
+    objective = Objective(config.loss, {"distribution": 2.0, "two_category": 2.0}, "softmax")
+    step = jax.jit(TrainStep(model, objective, optimiser, config, False), compiler_options=compiler_options())
+    variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), batch["images"], sizes)
+    sigmas = {"distribution": 0.5, "two_category": 0.9}
+    state = initial_state(variables, sigmas, optimiser, ema=False)
+    logits = jax.jit(model.apply)(variables, batch["images"], sizes)
+    return logits, *step(state, batch)
+
+
+@pytest.mark.slow
+def test_a_tiny_model_and_its_training_step_are_the_same(kernel):
+    (logits, state, metrics), (same, plainly, expected) = stepped(kernel), stepped(plain.depthwise)
+    for mine, theirs in zip(jax.tree.leaves(logits), jax.tree.leaves(same), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert float(metrics["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+    assert float(metrics["gradient_norm"]) == pytest.approx(float(expected["gradient_norm"]), rel=1e-3)
+    ours, theirs = (jax.tree.leaves((s.params, s.batch_stats)) for s in (state, plainly))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
 def one_picture():

@@ -11,7 +11,10 @@ def get_config():
     c = defaults()
     c.data.name = "demo"
 
-    c.input.sizes = ((80, 120), (120, 80), (80, 80))
+    # every picture at its own size: the focus of the small pictures does not survive a resize
+    c.input.order = "native"
+    c.input.canvases = 3
+    c.input.sizes = ((80, 120), (120, 80), (80, 80))  # whose area eval.size=trained means
     c.input.batch_size = 16
     c.input.vertical_flip = True
 

@@ -20,9 +20,7 @@ import numpy as np
 
 from mtp.data import ava_files, ava_splits, ava_table, exclusions
 from mtp.data.ava_table import Table
-from mtp.data.schema import SPLITS, DataError, Dataset
-
-MIN_SIDE = 32  # pixels; below it NASNet's last map would be empty
+from mtp.data.schema import MIN_SIDE, SPLITS, DataError, Dataset
 
 
 class DamagedRecord(DataError, RuntimeError):

@@ -6,10 +6,9 @@ import numpy as np
 
 from mtp.config import ConfigError
 from mtp.data.covering import cheapest_columns
-from mtp.data.schema import DataError
+from mtp.data.schema import MIN_SIDE, DataError
 
 Shape = tuple[int, int]  # height, width
-MIN_SIDE = 32  # pixels
 MAX_DISTINCT = 100  # sizes in the integer program; more are merged on a grid first
 _MERGED = 50  # cells of that grid; 100 of them save 0.1 % of the padding and take 80 times longer
 

@@ -11,7 +11,7 @@ from mtp.config import Config
 from mtp.data import buckets, images
 from mtp.data.buckets import Shape
 from mtp.data.plan import FILLER, BatchPlan, TrainPlan, stream
-from mtp.data.schema import DataError, Dataset
+from mtp.data.schema import MIN_SIDE, DataError, Dataset
 
 Batch = dict[str, np.ndarray]
 
@@ -96,7 +96,7 @@ def read(dataset: Dataset, index: int, config: Config) -> np.ndarray:
             f"{dataset.images[index]}: {height}x{width} pixels, listed with {listed} when the run began: the file "
             "changed; start again with the data as it is"
         )
-    scale = max(1.0, buckets.MIN_SIDE / min(height, width))
+    scale = max(1.0, MIN_SIDE / min(height, width))
     return images.resize(picture, round(height * scale), round(width * scale))
 
 

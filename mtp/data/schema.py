@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
+MIN_SIDE = 32  # pixels; below it NASNet's last map would be empty
 
 
 class DataError(ValueError):

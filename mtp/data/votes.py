@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from mtp.data import exclusions, images, splits, votes_csv
-from mtp.data.schema import DataError, Dataset
+from mtp.data.schema import MIN_SIDE, DataError, Dataset
 from mtp.data.votes_csv import Columns, Table
 
-MIN_SIDE = 32  # pixels; below it NASNet's last map would be empty
 SHOWN = 20  # bad rows named in an error
 
 

@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 
-from mtp.data import faults, votes
+from mtp.data import faults
 from mtp.data.doctor import perceptual
 from mtp.data.doctor.listing import Listing
 from mtp.data.doctor.pictures import Journal, Seen
 from mtp.data.faults import Fault
+from mtp.data.schema import MIN_SIDE
 
 SUFFIXES = {
     "jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "webp": "WEBP", "tif": "TIFF", "tiff": "TIFF", "gif": "GIF",
@@ -65,9 +66,9 @@ def picture_faults(seen: Seen, listing: Listing) -> list[Fault]:
     shape = f"{seen.width}x{seen.height} pixels"
     checks = (
         (
-            min(seen.height, seen.width) < votes.MIN_SIDE,
+            min(seen.height, seen.width) < MIN_SIDE,
             faults.TOO_SMALL,
-            f"{shape}; sides must be at least {votes.MIN_SIDE}",
+            f"{shape}; sides must be at least {MIN_SIDE}",
         ),
         (says != seen.format, faults.WRONG_SUFFIX, f"{seen.format} in {file_name}"),
         (seen.mode == "CMYK", faults.CMYK, shape),

@@ -70,7 +70,8 @@ def training_step(config: Config) -> tuple[TrainStep, Any]:
     scalars = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
     parameters = {**weights["params"], "log_sigma": scalars}
     optimiser = optim.build(config.optim, 1000, 100, parameters, learn_sigma=False)
-    objective = Objective(config.loss, dict.fromkeys(model.outputs, config.input.batch_size), "softmax")
+    denominators = {task: float(config.input.batch_size) for task in model.outputs}
+    objective = Objective(config.loss, denominators, "softmax")
     step = TrainStep(model, objective, optimiser, config, False)
     return step, initial_state(weights, sigmas, optimiser, ema=False)
 

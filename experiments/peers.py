@@ -152,7 +152,10 @@ def keras_forward(size: Shape, batch: int) -> Run:
     import keras
 
     trunk = keras.applications.NASNetMobile(
-        input_shape=(*size, 3), include_top=False, weights=None, pooling="avg"
+        input_shape=(*size, 3),
+        include_top=False,
+        weights=None,  # pyright: ignore[reportArgumentType]
+        pooling="avg",
     )
     model = keras.Sequential([trunk, keras.layers.Dense(RATINGS)])
     x = np.random.default_rng(0).random((batch, *size, 3), np.float32)

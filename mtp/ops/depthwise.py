@@ -4,8 +4,8 @@ XLA lowers a grouped convolution on CPU to a scalar loop; the same convolution a
 vectorises over channels. Both are here, with their own gradients, chosen by platform at lowering time.
 """
 
-from collections.abc import Callable
 from functools import partial
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -15,8 +15,9 @@ from jaxtyping import Array, Float
 Map = Float[Array, "B H W C"]
 Kernel = Float[Array, "k k C"]
 Strided = Float[Array, "B h w C"]  # ceil(H / stride), ceil(W / stride)
-# `depthwise` below, or another implementation of it
-Depthwise = Callable[[Map, Kernel, int], Strided]
+# (x, kernel, stride) -> Strided: `depthwise` below, or another implementation of it; a type checker does not take
+# jax's custom_vjp for a callable
+Depthwise: TypeAlias = Any
 
 
 def padding(side: int, window: int, stride: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ the user's cache, one for each source, jaxlib and CPU.
 import ctypes
 import functools
 import hashlib
+import importlib.metadata
 import os
 import platform
 import shlex
@@ -20,7 +21,6 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax import lax
 from jaxtyping import Array
@@ -44,7 +44,7 @@ def _cpu() -> str:
 
 def library(folder: Path) -> Path:
     """Where the library for this source, jaxlib and CPU lies in `folder`, built or not."""
-    parts = (SOURCE.read_text(), *FLAGS, jaxlib.__version__, _cpu())
+    parts = (SOURCE.read_text(), *FLAGS, importlib.metadata.version("jaxlib"), _cpu())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     return folder / f"depthwise-{key}.so"
 

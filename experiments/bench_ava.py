@@ -104,9 +104,7 @@ def report_build(count: int, size: str, source: Path, data_dir: Path) -> None:
     print(
         f"build of {count} pictures of {size}: {seconds:.1f} s, {count / seconds:.0f} pictures/s by the clock;"
     )
-    print(
-        f"  processor time {1e3 * used / count:.2f} ms a picture, {2 * count / used:.0f} pictures/s of two free cores"
-    )
+    print(f"  processor time {1e3 * used / count:.2f} ms a picture")
     print(
         f"  peak memory {own:.0f} MB in the command, {child:.0f} MB in the largest of its processes",
         flush=True,

@@ -19,7 +19,7 @@ from mtp.data.pipeline import TrainBatches
 from mtp.data.plan import TrainPlan
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
-from mtp.mesh import compiler_options, data_mesh, replicated
+from mtp.mesh import compiler_options, data_mesh, replicated, replicated_shapes
 from mtp.models import mtp_nasnet, pretrained
 from mtp.ops import native
 from mtp.ops.depthwise import depthwise
@@ -180,7 +180,9 @@ def fresh_variables(model: mtp_nasnet.MTPNasNet, seed: int) -> dict[str, Any]:
 def new_state(experiment: Experiment) -> TrainState:
     """Step 0, on the mesh: seeded weights, with the trunk's loaded where the configuration says so."""
     c = experiment.config
-    variables = jax.jit(functools.partial(fresh_variables, experiment.model))(c.seed)
+    options = compiler_options(run_once=True)
+    initialise = jax.jit(functools.partial(fresh_variables, experiment.model), compiler_options=options)
+    variables = initialise(c.seed)
     if c.model.weights:
         variables = pretrained.load_backbones(variables, c.model.weights, c.model.backbone)
     sigmas: dict[str, float] = dict(zip(mtp_nasnet.TASKS, c.loss.log_sigma, strict=True))
@@ -195,9 +197,7 @@ def new_state(experiment: Experiment) -> TrainState:
 
 def abstract_state(experiment: Experiment) -> Any:
     """Shapes, types and places of the state, without its values."""
-    place = replicated(experiment.mesh)
-    shapes = jax.eval_shape(functools.partial(_seeded_state, experiment))
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), shapes)
+    return replicated_shapes(jax.eval_shape(functools.partial(_seeded_state, experiment)), experiment.mesh)
 
 
 def _seeded_state(experiment: Experiment) -> TrainState:

@@ -1,8 +1,8 @@
-"""The training state and the two pure steps on it."""
+"""The training state and the pure steps on it."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,10 +77,19 @@ class Objective:
                 return style(labels, logits)
 
 
+class Gradients(NamedTuple):
+    """What a batch says of a state: the loss's gradient to each parameter, the statistics after it, its losses."""
+
+    params: Any
+    batch_stats: Any
+    metrics: Metrics
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class TrainStep:
     """(state, batch) -> (state, metrics), pure; options: `optim`, and batch norm's momentum from `model`.
 
+    Its two halves can be programs of their own: `gradients` depends on the batch's shape, `update` does not.
     pretrained: the trunk began from loaded weights, so its running statistics are worth keeping.
     """
 
@@ -91,14 +100,17 @@ class TrainStep:
     pretrained: bool
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        frozen = _is_frozen(state.step, self.config.optim.freeze_steps)
-        gradients, batch_stats, metrics = self._gradients(state, batch, frozen)
-        gradients = _freeze_trunk(gradients, frozen)
-        norm = optax.tree.norm(gradients)
-        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(norm)
-        updates, opt_state = self.optimiser.update(gradients, state.opt_state, state.params)
+        return self.update(state, self.gradients(state, batch))
+
+    def update(self, state: TrainState, gradients: Gradients) -> tuple[TrainState, Metrics]:
+        """The state after the batch, and its metrics; something not finite changes but the counters."""
+        slopes = _freeze_trunk(gradients.params, self._frozen(state))
+        norm = optax.tree.norm(slopes)
+        finite = jnp.isfinite(gradients.metrics["loss"]) & jnp.isfinite(norm)
+        updates, opt_state = self.optimiser.update(slopes, state.opt_state, state.params)
         params = self._projected(optax.apply_updates(state.params, updates))
-        moved = (params, batch_stats, opt_state, self._averaged(state, params, batch_stats))
+        average = self._averaged(state, params, gradients.batch_stats)
+        moved = (params, gradients.batch_stats, opt_state, average)
         kept = (state.params, state.batch_stats, state.opt_state, state.average)
         params, batch_stats, opt_state, average = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), moved, kept
@@ -115,28 +127,37 @@ class TrainStep:
         )
         sigmas = {f"log_sigma_{task}": value for task, value in params["log_sigma"].items()}
         counts = {"bad_steps": state.bad_steps, "skipped_steps": state.skipped}
-        return state, metrics | sigmas | counts | {"gradient_norm": norm}
+        return state, gradients.metrics | sigmas | counts | {"gradient_norm": norm}
 
-    def _gradients(self, state: TrainState, batch: Batch, frozen: Array) -> tuple[Any, Any, Metrics]:
+    def gradients(self, state: TrainState, batch: Batch) -> Gradients:
         """Sums over the micro-batches; the denominators are constants, so sums need no mean."""
-        n = self.config.optim.accumulate
+        n, frozen = self.config.optim.accumulate, self._frozen(state)
         taken = (state.step - state.skipped) * n
 
-        def add(carry: tuple, part: tuple[Array, Batch]) -> tuple[tuple, None]:
-            (gradients, batch_stats, metrics), (index, micro) = carry, part
+        def add(sums: Gradients, part: tuple[Array, Batch]) -> tuple[Gradients, None]:
+            index, micro = part
             statistics = BatchStatistics(self._momentum(taken + index), frozen)
             slope = jax.value_and_grad(self._loss, has_aux=True)
-            (loss, (batch_stats, tasks)), more = slope(state.params, batch_stats, micro, statistics)
-            news = {"loss": loss} | {f"loss_{task}": value for task, value in tasks.items()}
-            return (_plus(gradients, more), batch_stats, _plus(metrics, news)), None
+            (loss, (batch_stats, tasks)), slopes = slope(state.params, sums.batch_stats, micro, statistics)
+            metrics = {"loss": loss} | {f"loss_{task}": value for task, value in tasks.items()}
+            return Gradients(_plus(sums.params, slopes), batch_stats, _plus(sums.metrics, metrics)), None
 
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
-        names = ("loss", *(f"loss_{task}" for task in self.model.outputs))
-        start = (zeros, state.batch_stats, dict.fromkeys(names, jnp.zeros(())))
+        start = self.no_gradients(state)
         if n == 1:
             return add(start, (jnp.zeros((), jnp.int32), batch))[0]
         micro = jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), dict(batch))
         return jax.lax.scan(add, start, (jnp.arange(n), micro))[0]
+
+    def no_gradients(self, state: TrainState) -> Gradients:
+        """What no picture at all would say."""
+        names = ("loss", *(f"loss_{task}" for task in self.model.outputs))
+        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        return Gradients(zeros, state.batch_stats, dict.fromkeys(names, jnp.zeros(())))
+
+    def _frozen(self, state: TrainState) -> Array:
+        """Whether the trunk does not train in this step."""
+        freeze_steps = self.config.optim.freeze_steps
+        return jnp.asarray(freeze_steps < 0) | (state.step < freeze_steps)
 
     def _loss(
         self, params: Any, batch_stats: Any, batch: Batch, statistics: BatchStatistics
@@ -178,10 +199,6 @@ class TrainStep:
 
 def _plus(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
-
-
-def _is_frozen(step: Array, freeze_steps: int) -> Array:
-    return jnp.asarray(freeze_steps < 0) | (step < freeze_steps)
 
 
 def _freeze_trunk(gradients: Any, frozen: Array) -> Any:

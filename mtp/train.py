@@ -16,7 +16,7 @@ from mtp.config import Config
 from mtp.data.pipeline import Ahead
 from mtp.experiment import Training, abstract_state, new_state
 from mtp.log import Progress, Writer
-from mtp.mesh import batch_sharding, compiler_options, put_batch, replicated
+from mtp.mesh import batch_sharding, compiler_options, put_batch, replicated, replicated_shapes
 from mtp.step import TrainState
 
 
@@ -25,31 +25,43 @@ class TrainingError(RuntimeError):
 
 
 class Programs:
-    """The training step compiled once for each batch shape, all at the same time.
+    """The training step compiled: gradients once for each batch shape, all at the same time; one update for all.
 
     A batch of any other shape is an error of the compiled program: nothing is ever compiled in the loop.
     """
 
     def __init__(self, experiment: Training, shapes: list[tuple[int, int]]):
-        workers = len(shapes) if experiment.config.train.compile_in_parallel else 1
+        workers = len(shapes) + 1 if experiment.config.train.compile_in_parallel else 1
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="compile")
-        self._programs = {s: self._pool.submit(self._compile, experiment, s) for s in shapes}
+        state = abstract_state(experiment)
+        self._update = self._pool.submit(self._compile_update, experiment, state)
+        self._gradients = {
+            shape: self._pool.submit(self._compile_gradients, experiment, state, shape) for shape in shapes
+        }
 
     @staticmethod
-    def _compile(experiment: Training, shape: tuple[int, int]) -> Any:
+    def _compile_gradients(experiment: Training, state: TrainState, shape: tuple[int, int]) -> Any:
         place = batch_sharding(experiment.mesh)
         batch = experiment.batches.abstract_batch(shape)
         batch = {k: jax.ShapeDtypeStruct(s, t, sharding=place) for k, (s, t) in batch.items()}
-        whole = replicated(experiment.mesh)
-        step = jax.jit(experiment.train_step, donate_argnums=0, out_shardings=(whole, whole))
-        return step.lower(abstract_state(experiment), batch).compile(compiler_options())
+        program = jax.jit(experiment.train_step.gradients, out_shardings=replicated(experiment.mesh))
+        return program.lower(state, batch).compile(compiler_options())
+
+    @staticmethod
+    def _compile_update(experiment: Training, state: TrainState) -> Any:
+        step, mesh = experiment.train_step, experiment.mesh
+        gradients = replicated_shapes(jax.eval_shape(step.no_gradients, state), mesh)
+        program = jax.jit(step.update, donate_argnums=0, out_shardings=replicated(mesh))
+        return program.lower(state, gradients).compile(compiler_options())
+
+    def wait(self) -> int:
+        """Until all are compiled; how many there are."""
+        programs = [self._update, *self._gradients.values()]
+        return len([program.result() for program in programs])
 
     def __call__(self, state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Mapping]:
         height, width = batch["images"].shape[1:3]
-        return self._programs[height, width].result()(state, batch)
-
-    def __len__(self) -> int:
-        return len(self._programs)
+        return self._update.result()(state, self._gradients[height, width].result()(state, batch))
 
 
 class StopSignal:

@@ -26,6 +26,7 @@ def get_config():
 
     c.optim.trunk_rate = 6e-3
     c.optim.heads_rate = 5e-4
+    c.optim.warmup_epochs = 0.25
     c.optim.ema_decay = 0.98
 
     c.train.epochs = 8.0

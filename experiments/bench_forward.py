@@ -1,5 +1,7 @@
 """Forward pass at 224x224, batch 8, against every peer.  python -m experiments.bench_forward"""
 
+from typing import Any
+
 from experiments import ours, peers
 from experiments.benchmark import Contender, Missing, Row, pairs, rate_row, report, skipped
 
@@ -14,17 +16,23 @@ PEERS = (
 
 
 def rows() -> list[Row]:
-    what, found = f"1. forward {SIZE[0]}x{SIZE[1]}, batch {BATCH}", []
-    with Contender(ours.forward, SIZE, BATCH) as mine:
-        for name, target, build, arguments in PEERS:
-            try:
-                with Contender(build, *arguments) as peer:
-                    measured = pairs(mine, peer, PAIRS)
-            except Missing as error:
-                found.append(skipped(what, name, error))
-                continue
-            found.append(rate_row(what, name, measured, BATCH, "pictures/s", target))
+    found = []
+    for path, native in ours.PATHS.items():
+        what = f"1. forward {SIZE[0]}x{SIZE[1]}, batch {BATCH}, {path}"
+        try:
+            with Contender(ours.forward, SIZE, BATCH, native) as mine:
+                found += [_against(what, mine, *peer) for peer in PEERS]
+        except Missing as error:
+            found.append(skipped(what, "", error))
     return found
+
+
+def _against(what: str, mine: Contender, name: str, target: float, build: Any, arguments: tuple) -> Row:
+    try:
+        with Contender(build, *arguments) as peer:
+            return rate_row(what, name, pairs(mine, peer, PAIRS), BATCH, "pictures/s", target)
+    except Missing as error:
+        return skipped(what, name, error)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def measured(build: Callable[..., Run], library: str, *arguments: Any) -> float:
 
 def rows() -> list[Row]:
     what = f"6. peak memory of the training step, {SIZE[0]}x{SIZE[1]}, batch {BATCH}"
-    plain, recomputing = (measured(ours.train, "jax", SIZE, BATCH, remat) for remat in (False, True))
+    plain, recomputing = (measured(ours.train, "jax", SIZE, BATCH, False, remat) for remat in (False, True))
     found = []
     theirs = nearest_multiple(SIZE)
     name = f"PyTorch eager, channels-last, {theirs[0]}x{theirs[1]}"

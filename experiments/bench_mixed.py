@@ -57,10 +57,10 @@ def ava_like_sizes(seed: int = 0) -> np.ndarray:
     )
 
 
-def on_canvases(sizes: np.ndarray):
+def on_canvases(sizes: np.ndarray, native: bool):
     """The run of our side; it returns the number of programs compiled so far."""
     ours.cached()
-    predict = ours.predictor(ours.trunk_and_linear_head())
+    predict = ours.predictor(ours.trunk_and_linear_head(native))
     pictures, used = random_pictures(sizes), set()
 
     def run() -> int:
@@ -131,17 +131,23 @@ def canvas_rows(what: str, sizes: np.ndarray) -> list[Row]:
 
 def speed_rows(what: str, sizes: np.ndarray) -> list[Row]:
     found = []
-    with Contender(on_canvases, sizes) as mine:
-        for name, engine in PEERS:
-            try:
-                with Contender(peers.one_by_one, engine, sizes) as peer:
-                    measured = pairs(mine, peer, PAIRS)
-            except Missing as error:
-                found.append(skipped(what, name, error))
-                continue
-            found.append(rate_row(what, f"{name}, one by one", measured, len(sizes), "pictures/s", TARGET))
-        found.append(limit_row(f"{what}: programs", mine.run()[1], "programs", 6))
+    for path, native in ours.PATHS.items():
+        try:
+            with Contender(on_canvases, sizes, native) as mine:
+                found += [_against(f"{what}, {path}", mine, sizes, *peer) for peer in PEERS]
+                found.append(limit_row(f"{what}, {path}: programs", mine.run()[1], "programs", 6))
+        except Missing as error:
+            found.append(skipped(f"{what}, {path}", "", error))
     return found
+
+
+def _against(what: str, mine: Contender, sizes: np.ndarray, name: str, engine: str) -> Row:
+    try:
+        with Contender(peers.one_by_one, engine, sizes) as peer:
+            measured = pairs(mine, peer, PAIRS)
+    except Missing as error:
+        return skipped(what, name, error)
+    return rate_row(what, f"{name}, one by one", measured, len(sizes), "pictures/s", TARGET)
 
 
 def rows() -> list[Row]:

@@ -9,6 +9,7 @@ import sys
 from experiments import ours, peers
 from experiments.benchmark import Contender, Missing, Row, pairs, rate_row, report, skipped
 from experiments.peers import nearest_multiple
+from mtp.data.buckets import Shape
 
 CASES = (((224, 224), 8), ((224, 336), 8), ((224, 224), 32), ((224, 336), 32))
 PAIRS = {8: 5, 32: 3}
@@ -19,19 +20,29 @@ def rows(compiled: bool = False) -> list[Row]:
     found = []
     for size, batch in CASES:
         theirs = nearest_multiple(size)
-        what = f"3. training step {size[0]}x{size[1]}, batch {batch}"
         against = name if theirs == size else f"{name}, {theirs[0]}x{theirs[1]}"
+        what = f"3. training step {size[0]}x{size[1]}, batch {batch}"
         try:
-            with (
-                Contender(peers.torch_train, theirs, batch, compiled) as peer,
-                Contender(ours.train, size, batch) as mine,
-            ):
-                measured = pairs(mine, peer, PAIRS[batch])
+            with Contender(peers.torch_train, theirs, batch, compiled) as peer:
+                found += _against(what, size, batch, against, peer, theirs, target)
         except Missing as error:
             found.append(skipped(what, against, error))
+    return found
+
+
+def _against(
+    what: str, size: Shape, batch: int, against: str, peer: Contender, theirs: Shape, target: float
+) -> list[Row]:
+    found = []
+    work, their_work = (batch * h * w / 1e6 for h, w in (size, theirs))
+    for path, native in ours.PATHS.items():
+        try:
+            with Contender(ours.train, size, batch, native) as mine:
+                measured = pairs(mine, peer, PAIRS[batch])
+        except Missing as error:
+            found.append(skipped(f"{what}, {path}", against, error))
             continue
-        work, their_work = (batch * h * w / 1e6 for h, w in (size, theirs))
-        found.append(rate_row(what, against, measured, work, "MP/s", target, their_work))
+        found.append(rate_row(f"{what}, {path}", against, measured, work, "MP/s", target, their_work))
     return found
 
 

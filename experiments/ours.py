@@ -11,9 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.benchmark import Run, random_pictures
+from experiments.benchmark import Missing, Run, random_pictures
 from mtp import experiment, optim
-from mtp.config import CACHE, Config, get_config
+from mtp.config import CACHE, Config, ConfigError, get_config
 from mtp.data import buckets
 from mtp.data.buckets import Shape
 from mtp.mesh import compiler_options
@@ -21,6 +21,7 @@ from mtp.models import mtp_nasnet
 from mtp.step import Objective, TrainStep, eval_step, initial_state
 
 RATINGS = 10
+PATHS = {"plain": False, "native kernel": True}  # run.native; the kernel is built by python -m mtp.ops.native
 
 
 def cached(folder: str = str(CACHE / "xla")) -> None:
@@ -29,12 +30,21 @@ def cached(folder: str = str(CACHE / "xla")) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 
-def trunk_and_linear_head(**model: Any) -> Config:
+def trunk_and_linear_head(native: bool, **model: Any) -> Config:
     """The same work as the peers': NASNet-A Mobile, global average pooling, one linear layer."""
     c = get_config()
+    c.run.native = native
     c.model.columns, c.model.tasks = ("gap",), ("distribution",)
     c.model.update(model)
     return c
+
+
+def network(config: Config) -> mtp_nasnet.MTPNasNet:
+    """Errors: Missing where the native kernel is asked for and not built."""
+    try:
+        return mtp_nasnet.build(config.model, RATINGS, 0, experiment.convolution(config))
+    except ConfigError as error:
+        raise Missing(str(error)) from error
 
 
 def variables(model: mtp_nasnet.MTPNasNet) -> Any:
@@ -43,7 +53,7 @@ def variables(model: mtp_nasnet.MTPNasNet) -> Any:
 
 def predictor(config: Config) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """(canvases, sizes) -> distributions (B, K) on the host."""
-    model = mtp_nasnet.build(config.model, RATINGS, 0)
+    model = network(config)
     weights = variables(model)
     forward = jax.jit(functools.partial(eval_step, model, "softmax"), compiler_options=compiler_options())
     return lambda images, sizes: np.asarray(forward(weights, images, sizes)["distribution"])
@@ -56,15 +66,15 @@ def batch_of(size: Shape, batch: int) -> tuple[np.ndarray, np.ndarray]:
     return buckets.place(random_pictures(sizes), (int(height), int(width)), batch)
 
 
-def forward(size: Shape, batch: int) -> Run:
+def forward(size: Shape, batch: int, native: bool = False) -> Run:
     cached()
-    predict = predictor(trunk_and_linear_head())
+    predict = predictor(trunk_and_linear_head(native))
     return functools.partial(predict, *batch_of(size, batch))
 
 
 def training_step(config: Config) -> tuple[TrainStep, Any]:
     """The step and its initial state."""
-    model = mtp_nasnet.build(config.model, RATINGS, 0)
+    model = network(config)
     weights = variables(model)
     sigmas = dict.fromkeys(model.outputs, 0.5)
     scalars = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
@@ -76,10 +86,10 @@ def training_step(config: Config) -> tuple[TrainStep, Any]:
     return step, initial_state(weights, sigmas, optimiser, ema=False)
 
 
-def train(size: Shape, batch: int, remat: bool = False) -> Run:
+def train(size: Shape, batch: int, native: bool = False, remat: bool = False) -> Run:
     """One step of forward, loss, backward and AdamW on a frozen batch."""
     cached()
-    config = trunk_and_linear_head(remat=remat)
+    config = trunk_and_linear_head(native, remat=remat)
     config.input.batch_size = batch
     step, state = training_step(config)
     images, sizes = batch_of(size, batch)
@@ -90,11 +100,14 @@ def train(size: Shape, batch: int, remat: bool = False) -> Run:
         "distribution": labels,
         "distribution_weight": np.ones(batch, np.float32),
     }
-    program = jax.jit(step, donate_argnums=0).lower(state, arrays).compile(compiler_options())
+    options = compiler_options()
+    gradients = jax.jit(step.gradients).lower(state, arrays).compile(options)
+    nothing = jax.eval_shape(step.no_gradients, state)
+    update = jax.jit(step.update, donate_argnums=0).lower(state, nothing).compile(options)
     held = [state]
 
     def run() -> float:
-        held[0], metrics = program(held[0], arrays)
+        held[0], metrics = update(held[0], gradients(held[0], arrays))
         return float(metrics["loss"])
 
     return run

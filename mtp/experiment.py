@@ -22,7 +22,7 @@ from mtp.evaluate import Facts
 from mtp.mesh import compiler_options, data_mesh, replicated, replicated_shapes
 from mtp.models import mtp_nasnet, pretrained
 from mtp.ops import native
-from mtp.ops.depthwise import depthwise
+from mtp.ops.depthwise import Depthwise, depthwise
 from mtp.ops.ratings import histograms, mean_and_std
 from mtp.step import Objective, TrainState, TrainStep, eval_step, initial_state
 
@@ -146,8 +146,7 @@ def prepare_evaluation(
 ) -> Experiment:
     """A model for these facts; the steps shape the learning rates only."""
     breakdown.check(dataset, config)
-    chosen = native.load() if config.run.native else depthwise
-    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names), chosen)
+    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names), convolution(config))
     shape = jax.eval_shape(functools.partial(fresh_variables, model, config.seed))
     sigmas = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
     optimiser = optim.build(
@@ -158,6 +157,11 @@ def prepare_evaluation(
         learn_sigma=config.loss.learn_sigma,
     )
     return Experiment(config, dataset, facts, data_mesh(config.run.devices), model, optimiser)
+
+
+def convolution(config: Config) -> Depthwise:
+    """The depthwise convolution that the configuration asks for."""
+    return native.load() if config.run.native else depthwise
 
 
 def _steps(config: Config, plan: TrainPlan) -> int:

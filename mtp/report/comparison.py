@@ -121,17 +121,23 @@ def _cells(content: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str
         printed = row["printed"] or {}
         numbers = [number(row["metrics"][name], with_interval=with_interval) for name in COLUMNS]
         texts = " / ".join(f"{value:.3f}" for value in printed.values())
-        seeds = "" if row["seeds"] is None else str(row["seeds"])
-        seeds = "any" if row["record"].get("deterministic") else seeds
-        body.append([row["row"], seeds, *numbers, texts])
+        body.append([row["row"], _seeds(row), *numbers, texts])
     return header, body
+
+
+def _seeds(row: Mapping[str, Any]) -> str:
+    """How many seeds a row has; "any" where nothing in it is drawn."""
+    if row["record"].get("deterministic"):
+        return "any"
+    return "" if row["seeds"] is None else str(row["seeds"])
 
 
 def _claims(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     header = ["row", "seeds", "difference", "95 % interval", "p (Holm)", "verdict"]
+    seeds = {row["row"]: _seeds(row) for row in content["rows"]}
     body = [
         [
-            c["row"], str(c["seeds"]), f"{c['value']:+.4f}", f"[{c['low']:+.4f}, {c['high']:+.4f}]",
+            c["row"], seeds[c["row"]], f"{c['value']:+.4f}", f"[{c['low']:+.4f}, {c['high']:+.4f}]",
             "" if c["p_holm"] is None else f"{c['p_holm']:.3g}", c["verdict"],
         ]
         for c in content["claims"]

@@ -115,6 +115,7 @@ def test_missing_rows_say_what_to_run(content):
 def test_pages(content):
     page = comparison.markdown(content)
     assert "0.172 / 0.113 / 0.176 / 0.918 / 0.095" in page and "test split sha256 cccccccccccc" in page
+    assert "| bfgs_lld | any | -" in page and "| svdr_like | 3 | -" in page
     assert "iis_lld, no bias" in page and "**not converged**" in page and "python -m mtp.main" in page
     rows = list(csv.DictReader(comparison.csv_text(content).splitlines()))
     assert [row["row"] for row in rows] == [row["row"] for row in content["rows"]]

@@ -18,7 +18,7 @@ def get_config():
     c.model.fcn_hidden = 64
 
     c.optim.trunk_rate = 1e-3
-    c.optim.heads_rate = 1e-3
+    c.optim.heads_rate = 3e-5
     c.optim.ema_decay = 0.99
 
     c.train.epochs = 15.0

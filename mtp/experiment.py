@@ -20,7 +20,7 @@ from mtp.data.plan import TrainPlan
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
 from mtp.mesh import compiler_options, data_mesh, replicated, replicated_shapes
-from mtp.models import mtp_nasnet, pretrained
+from mtp.models import heads, mtp_nasnet, pretrained
 from mtp.ops import native
 from mtp.ops.depthwise import Depthwise, depthwise
 from mtp.ops.ratings import histograms, mean_and_std
@@ -182,11 +182,16 @@ def fresh_variables(model: mtp_nasnet.MTPNasNet, seed: int) -> dict[str, Any]:
 
 
 def new_state(experiment: Experiment) -> TrainState:
-    """Step 0, on the mesh: seeded weights, with the trunk's loaded where the configuration says so."""
+    """Step 0, on the mesh: seeded weights, with the trunk's loaded where the configuration says so.
+
+    The distribution begins at the training split's mean histogram.
+    """
     c = experiment.config
     options = compiler_options(run_once=True)
     initialise = jax.jit(functools.partial(fresh_variables, experiment.model), compiler_options=options)
     variables = initialise(c.seed)
+    columns = heads.starting_at(variables["params"]["heads"], experiment.facts.mean_histogram)
+    variables["params"] = {**variables["params"], "heads": columns}
     if c.model.weights:
         variables = pretrained.load_backbones(variables, c.model.weights, c.model.backbone)
     sigmas: dict[str, float] = dict(zip(mtp_nasnet.TASKS, c.loss.log_sigma, strict=True))

@@ -1,11 +1,12 @@
 """The columns over the last map and the tasks' own last layers in each (section 3.2, Figs. 3 and 4)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from mtp.config import ConfigError
@@ -16,6 +17,9 @@ from mtp.ops.pyramid import global_average, spatial_pyramid
 Map = Float[Array, "B H W C"]
 Logits = dict[str, Float[Array, "B _"]]
 
+# a tenth of LeCun's deviation: logits begin near their biases, not as confident guesses to be unlearned first
+FAINT = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
+
 
 class GapColumn(nn.Module):
     """Global average pooling, then a dense layer a task: the common fixed-size head, but at any size."""
@@ -25,7 +29,7 @@ class GapColumn(nn.Module):
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         features = global_average(x.astype(jnp.float32), sizes)
-        return {task: nn.Dense(n, name=task)(features) for task, n in self.outputs.items()}
+        return {task: nn.Dense(n, kernel_init=FAINT, name=task)(features) for task, n in self.outputs.items()}
 
 
 class FcnColumn(nn.Module):
@@ -49,7 +53,8 @@ class FcnColumn(nn.Module):
             x = jax.nn.relu(Pointwise(self.hidden, self.dtype, bias=True, name="hidden")(x))
         logits = {}
         for task, n in self.outputs.items():
-            cells = Pointwise(n, self.dtype, bias=True, name=task)(x).astype(jnp.float32)
+            last = Pointwise(n, self.dtype, bias=True, kernel_init=FAINT, name=task)
+            cells = last(x).astype(jnp.float32)
             if self.average == "logits":
                 logits[task] = global_average(cells, sizes)
             else:
@@ -69,7 +74,7 @@ class SppColumn(nn.Module):
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         features = spatial_pyramid(x.astype(jnp.float32), sizes, self.bins, self.pool)
-        return {task: nn.Dense(n, name=task)(features) for task, n in self.outputs.items()}
+        return {task: nn.Dense(n, kernel_init=FAINT, name=task)(features) for task, n in self.outputs.items()}
 
 
 class Cascade(nn.Module):
@@ -87,6 +92,17 @@ class Cascade(nn.Module):
                 logits[task] += nn.Dense(logits[task].shape[-1], use_bias=False, name=task)(simpler)
             known.append(logits[task])
         return logits
+
+
+def starting_at(columns: Mapping[str, Any], histogram: Sequence[float]) -> dict[str, Any]:
+    """The columns' parameters with a distribution that begins at this histogram of K ratings for every picture."""
+    logits = np.log(np.maximum(np.asarray(histogram, np.float32), 1e-4))
+
+    def started(column: Mapping[str, Any]) -> dict[str, Any]:
+        # an array of its own each: they are donated
+        return {**column, "distribution": {**column["distribution"], "bias": jnp.array(logits)}}
+
+    return {name: column if name == "cascade" else started(column) for name, column in columns.items()}
 
 
 def mean_logits(columns: list[Logits]) -> Logits:

@@ -66,11 +66,12 @@ class Pointwise(nn.Module):
     features: int
     dtype: Any = jnp.float32
     bias: bool = False
+    kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
 
     @nn.compact
     def __call__(self, x: Map) -> Mixed:
         shape = (1, 1, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        kernel = self.param("kernel", self.kernel_init, shape)
         y = x.astype(self.dtype) @ kernel[0, 0].astype(self.dtype)
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)

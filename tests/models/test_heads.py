@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from mtp.models.heads import Cascade, FcnColumn, GapColumn, SppColumn, mean_logits
+from mtp.models.heads import Cascade, FcnColumn, GapColumn, SppColumn, mean_logits, starting_at
 
 OUTPUTS = {"distribution": 10, "two_category": 2, "style": 14}
 SIZES = jnp.array([[3, 5], [1, 1], [4, 2], [0, 0]], jnp.int32)
@@ -69,6 +69,28 @@ def test_cascade_passes_simpler_tasks_on():
     rated = module.apply(variables, {**logits, "distribution": jnp.ones((2, 10))})
     np.testing.assert_array_equal(rated["style"], before["style"])
     np.testing.assert_array_equal(rated["two_category"], before["two_category"])
+
+
+@pytest.mark.parametrize("fcn", [FcnColumn(OUTPUTS, 8), FcnColumn(OUTPUTS, 8, "softmax")])
+def test_every_picture_begins_near_the_given_histogram(fcn):
+    histogram = np.array([0, 0.01, 0.03, 0.1, 0.26, 0.3, 0.2, 0.07, 0.02, 0.01])
+    columns = {"fcn": fcn, "spp": SppColumn(OUTPUTS)}
+    found = {name: run(column)[1]["params"] for name, column in columns.items()}
+    cascade = {"distribution": {"kernel": jnp.zeros((16, 10))}}
+    begun = starting_at(found | {"cascade": cascade}, histogram.tolist())
+    assert begun["cascade"] is cascade
+    logits = mean_logits([c.apply({"params": begun[name]}, MAPS, SIZES) for name, c in columns.items()])
+    np.testing.assert_allclose(
+        jax.nn.softmax(logits["distribution"])[:3], np.tile(histogram, (3, 1)), atol=0.05
+    )
+    # nothing else is touched
+    for name in columns:
+        np.testing.assert_array_equal(begun[name]["style"]["bias"], found[name]["style"]["bias"])
+        np.testing.assert_array_equal(
+            begun[name]["distribution"]["kernel"], found[name]["distribution"]["kernel"]
+        )
+    # the state is donated: no array may stand in it twice
+    assert begun["fcn"]["distribution"]["bias"] is not begun["spp"]["distribution"]["bias"]
 
 
 def test_unknown_average():

@@ -29,7 +29,7 @@ def get_config():
     c.optim.warmup_epochs = 0.25
     c.optim.ema_decay = 0.98
 
-    c.train.epochs = 8.0
+    c.train.epochs = 7.0
     c.train.eval_every_epochs = 4.0
     c.train.save_every_steps = 200
     # compiling takes 3 GB a program; on two cores the first one trains while the next is compiled

@@ -38,7 +38,7 @@ class Scene:
 def quality_weights(integrity: float) -> dict[str, float]:
     """How much each factor counts; integrity scales those of framing and aspect."""
     framing = {"place": 0.8, "fit": 0.3, "calm": 0.4}
-    return {"sharp": 1.2, "vivid": 1.2} | {factor: integrity * weight for factor, weight in framing.items()}
+    return {"sharp": 1.2, "vivid": 1.6} | {factor: integrity * weight for factor, weight in framing.items()}
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:

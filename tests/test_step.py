@@ -211,7 +211,9 @@ def test_no_buffer_of_the_state_is_held_twice():
 
 def test_one_step_by_hand():
     """Plain gradient descent written out: Adam's first step is the sign of the gradient times the rate."""
-    step, state = built(optim__name="adam", optim__clip_norm=0.0, optim__schedule="constant")
+    step, state = built(
+        optim__name="adam", optim__clip_norm=0.0, optim__schedule="constant", optim__heads_rate=1e-3
+    )
     after, metrics = step(state, batch())
     b = {name: jnp.asarray(values) for name, values in batch().items()}
 

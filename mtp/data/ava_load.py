@@ -11,7 +11,6 @@ list 80 % of each count). The four names are out of step with their numbers in t
 its labels occur together as they should (Shallow DOF with Macro in 162 test pictures).
 """
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,20 +125,18 @@ def _left_out(folder: Path, table: Table, excluded: int) -> list[str]:
 
 
 def _reader(folder: Path, order: np.ndarray) -> Callable[[int], bytes]:
-    """index -> the picture file's bytes; the records are opened on first use, so that a start costs nothing."""
+    """index -> the picture file's bytes."""
+    # Not at the top: other data sets need no TFDS. Not in the reading threads either: while it is imported it
+    # replaces Python's import statement, and threads that compile meanwhile fail in theirs.
+    import tensorflow_datasets as tfds
 
-    @functools.cache
-    def records() -> Any:
-        # not at the top: other data sets need no TFDS
-        import tensorflow_datasets as tfds
-
-        builder = tfds.builder_from_directory(folder)
-        decoders = {"image": tfds.decode.SkipDecoding()}
-        return builder.as_data_source(split="train", decoders=decoders)  # pyright: ignore[reportCallIssue]
+    builder = tfds.builder_from_directory(folder)
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    records: Any = builder.as_data_source(split="train", decoders=decoders)  # pyright: ignore[reportCallIssue]
 
     def read(index: int) -> bytes:
         try:
-            return records()[int(order[index])]["image"]
+            return records[int(order[index])]["image"]
         except RuntimeError as error:
             raise DamagedRecord(
                 f"a record in {folder} is damaged ({error}); remove the folder and build the set again"

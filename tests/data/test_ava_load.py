@@ -2,12 +2,17 @@
 
 import hashlib
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mtp.data import ava, ava_load, ava_source, exclusions, images
 from mtp.data.schema import DataError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +34,19 @@ def test_a_data_set(data_dir):
     assert images.decode(data.read(i), "103", 10_000).shape == (48, 64, 3)
     digest = hashlib.sha256(data.read(i)).digest()[:8]
     assert data.hashes is not None and data.hashes[i] == np.frombuffer(digest, np.uint64)[0]
+
+
+def test_reading_imports_nothing(data_dir):
+    """TFDS replaces Python's import while it is imported: in a reading thread that breaks those that compile."""
+    script = (
+        "import sys; from pathlib import Path; from mtp.data import ava_load\n"
+        f"data = ava_load.load(Path({str(data_dir)!r}))\n"
+        "before = set(sys.modules); data.read(0); print(sorted(set(sys.modules) - before))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
 
 
 def test_what_is_missing_is_told(data_dir):

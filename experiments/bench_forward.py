@@ -1,9 +1,7 @@
 """Forward pass at 224x224, batch 8, against every peer.  python -m experiments.bench_forward"""
 
-from typing import Any
-
 from experiments import ours, peers
-from experiments.benchmark import Contender, Missing, Row, pairs, rate_row, report, skipped
+from experiments.benchmark import Contender, Missing, Row, peer_row, report, skipped
 
 SIZE, BATCH, PAIRS = (224, 224), 8, 9
 PEERS = (
@@ -21,18 +19,16 @@ def rows() -> list[Row]:
         what = f"1. forward {SIZE[0]}x{SIZE[1]}, batch {BATCH}, {path}"
         try:
             with Contender(ours.forward, SIZE, BATCH, native) as mine:
-                found += [_against(what, mine, *peer) for peer in PEERS]
+                found += [
+                    peer_row(
+                        what, name, mine, build, arguments,
+                        count=PAIRS, work=BATCH, unit="pictures/s", at_least=target,
+                    )
+                    for name, target, build, arguments in PEERS
+                ]  # fmt: skip
         except Missing as error:
             found.append(skipped(what, "", error))
     return found
-
-
-def _against(what: str, mine: Contender, name: str, target: float, build: Any, arguments: tuple) -> Row:
-    try:
-        with Contender(build, *arguments) as peer:
-            return rate_row(what, name, pairs(mine, peer, PAIRS), BATCH, "pictures/s", target)
-    except Missing as error:
-        return skipped(what, name, error)
 
 
 if __name__ == "__main__":

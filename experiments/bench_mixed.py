@@ -20,9 +20,8 @@ from experiments.benchmark import (
     Missing,
     Row,
     limit_row,
-    pairs,
+    peer_row,
     random_pictures,
-    rate_row,
     report,
     skipped,
 )
@@ -134,20 +133,17 @@ def speed_rows(what: str, sizes: np.ndarray) -> list[Row]:
     for path, native in ours.PATHS.items():
         try:
             with Contender(on_canvases, sizes, native) as mine:
-                found += [_against(f"{what}, {path}", mine, sizes, *peer) for peer in PEERS]
+                found += [
+                    peer_row(
+                        f"{what}, {path}", f"{name}, one by one", mine, peers.one_by_one, (engine, sizes),
+                        count=PAIRS, work=len(sizes), unit="pictures/s", at_least=TARGET,
+                    )
+                    for name, engine in PEERS
+                ]  # fmt: skip
                 found.append(limit_row(f"{what}, {path}: programs", mine.run()[1], "programs", 6))
         except Missing as error:
             found.append(skipped(f"{what}, {path}", "", error))
     return found
-
-
-def _against(what: str, mine: Contender, sizes: np.ndarray, name: str, engine: str) -> Row:
-    try:
-        with Contender(peers.one_by_one, engine, sizes) as peer:
-            measured = pairs(mine, peer, PAIRS)
-    except Missing as error:
-        return skipped(what, name, error)
-    return rate_row(what, f"{name}, one by one", measured, len(sizes), "pictures/s", TARGET)
 
 
 def rows() -> list[Row]:

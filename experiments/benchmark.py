@@ -157,6 +157,27 @@ def rate_row(
     )
 
 
+def peer_row(
+    what: str,
+    name: str,
+    mine: Contender,
+    build: Callable[..., Run],
+    arguments: Sequence[Any],
+    *,
+    count: int,
+    work: float,
+    unit: str,
+    at_least: float,
+) -> Row:
+    """A row of rates against a peer that is started for it; a skipped row where the peer is not here."""
+    try:
+        with Contender(build, *arguments) as peer:
+            measured = pairs(mine, peer, count)
+    except Missing as error:
+        return skipped(what, name, error)
+    return rate_row(what, name, measured, work, unit, at_least)
+
+
 def limit_row(what: str, value: float, unit: str, at_most: float, **more: str) -> Row:
     """A row whose number may not exceed a limit."""
     shown = f"{value:.3g} {unit}"

@@ -103,7 +103,7 @@ class TrainStep:
         return self.update(state, self.gradients(state, batch))
 
     def update(self, state: TrainState, gradients: Gradients) -> tuple[TrainState, Metrics]:
-        """The state after the batch, and its metrics; something not finite changes but the counters."""
+        """The state after the batch, and its metrics; where something is not finite, only the counters change."""
         slopes = _freeze_trunk(gradients.params, self._frozen(state))
         norm = optax.tree.norm(slopes)
         finite = jnp.isfinite(gradients.metrics["loss"]) & jnp.isfinite(norm)

@@ -16,8 +16,9 @@ from mtp import experiment, optim
 from mtp.config import CACHE, Config, ConfigError, get_config
 from mtp.data import buckets
 from mtp.data.buckets import Shape
-from mtp.mesh import compiler_options
+from mtp.mesh import compiler_options, data_mesh
 from mtp.models import mtp_nasnet
+from mtp.programs import Programs
 from mtp.step import Objective, TrainStep, eval_step, initial_state
 
 RATINGS = 10
@@ -100,14 +101,13 @@ def train(size: Shape, batch: int, native: bool = False, remat: bool = False) ->
         "distribution": labels,
         "distribution_weight": np.ones(batch, np.float32),
     }
-    options = compiler_options()
-    gradients = jax.jit(step.gradients).lower(state, arrays).compile(options)
-    nothing = jax.eval_shape(step.no_gradients, state)
-    update = jax.jit(step.update, donate_argnums=0).lower(state, nothing).compile(options)
+    shape = images.shape[1], images.shape[2]
+    programs = Programs(step, state, {shape: arrays}, data_mesh(), at_once=1)
+    programs.wait()
     held = [state]
 
     def run() -> float:
-        held[0], metrics = update(held[0], gradients(held[0], arrays))
+        held[0], metrics = programs(held[0], arrays)
         return float(metrics["loss"])
 
     return run

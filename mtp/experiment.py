@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,12 +15,13 @@ from jax.sharding import Mesh
 
 from mtp import breakdown, evaluate, optim, weighting
 from mtp.config import CACHE, Config
+from mtp.data.buckets import Shape
 from mtp.data.load import load
 from mtp.data.pipeline import TrainBatches
 from mtp.data.plan import TrainPlan
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
-from mtp.mesh import compiler_options, data_mesh, replicated, replicated_shapes
+from mtp.mesh import batch_sharding, compiler_options, data_mesh, replicated, replicated_shapes
 from mtp.models import heads, mtp_nasnet, pretrained
 from mtp.ops import native
 from mtp.ops.depthwise import Depthwise, depthwise
@@ -36,12 +38,28 @@ class Experiment:
     facts: Facts
     mesh: Mesh
     model: mtp_nasnet.MTPNasNet
+    initialise: Callable[
+        [int], dict[str, Any]
+    ]  # seed -> `fresh_variables`, jitted: shapes and values share a trace
     optimiser: optax.GradientTransformation
 
     @functools.cached_property
     def canvases(self) -> dict[tuple[int, int], int]:
         """Canvas shapes of every evaluation of this data, and pictures a batch: one program each."""
         return evaluate.canvases(self.dataset, self.config, self.mesh.size)
+
+    @functools.cached_property
+    def first_state(self) -> Callable[[Mapping[str, Any]], TrainState]:
+        """variables -> `initial_state` on the mesh, jitted."""
+        sigmas: dict[str, float] = dict(zip(mtp_nasnet.TASKS, self.config.loss.log_sigma, strict=True))
+        begin = functools.partial(
+            initial_state,
+            log_sigma={task: sigmas[task] for task in self.model.outputs},
+            optimiser=self.optimiser,
+            ema=self.config.optim.ema_decay > 0,
+        )
+        options = compiler_options(run_once=True)
+        return jax.jit(begin, out_shardings=replicated(self.mesh), compiler_options=options)
 
     @functools.cached_property
     def forward(self) -> evaluate.Predict:
@@ -68,6 +86,17 @@ class Training(Experiment):
     def steps(self) -> int:
         """Steps of the whole run."""
         return _steps(self.config, self.plan)
+
+    def abstract_batches(self, step: int) -> dict[Shape, Any]:
+        """Arrays of a batch of each canvas shape, without values; the shape of the batch of `step` first."""
+        place, first = batch_sharding(self.mesh), self.plan.batch(step).shape
+        return {
+            shape: {
+                name: jax.ShapeDtypeStruct(dimensions, dtype, sharding=place)
+                for name, (dimensions, dtype) in self.batches.abstract_batch(shape).items()
+            }
+            for shape in sorted(self.plan.shapes, key=lambda shape: shape != first)
+        }
 
 
 def configure(config: Config) -> None:
@@ -147,16 +176,19 @@ def prepare_evaluation(
     """A model for these facts; the steps shape the learning rates only."""
     breakdown.check(dataset, config)
     model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names), convolution(config))
-    shape = jax.eval_shape(functools.partial(fresh_variables, model, config.seed))
+    initialise = jax.jit(
+        functools.partial(fresh_variables, model), compiler_options=compiler_options(run_once=True)
+    )
+    shapes = jax.eval_shape(initialise, config.seed)
     sigmas = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
     optimiser = optim.build(
         config.optim,
         steps,
         steps_per_epoch,
-        {**shape["params"], "log_sigma": sigmas},
+        {**shapes["params"], "log_sigma": sigmas},
         learn_sigma=config.loss.learn_sigma,
     )
-    return Experiment(config, dataset, facts, data_mesh(config.run.devices), model, optimiser)
+    return Experiment(config, dataset, facts, data_mesh(config.run.devices), model, initialise, optimiser)
 
 
 def convolution(config: Config) -> Depthwise:
@@ -173,7 +205,7 @@ def _labelled_share(task: str, labels: dict[str, np.ndarray], rows: np.ndarray) 
     return float(np.mean(labels["style_weight"][rows] > 0)) if task == "style" else 1.0
 
 
-def fresh_variables(model: mtp_nasnet.MTPNasNet, seed: int) -> dict[str, Any]:
+def fresh_variables(model: mtp_nasnet.MTPNasNet, seed: int | jax.Array) -> dict[str, Any]:
     """Initial parameters and batch statistics; no array depends on a picture's size."""
     # "rbg" compiles in seconds where the default generator takes half a minute for some hundred arrays
     key = jax.random.key(seed, impl="rbg")
@@ -187,32 +219,15 @@ def new_state(experiment: Experiment) -> TrainState:
     The distribution begins at the training split's mean histogram.
     """
     c = experiment.config
-    options = compiler_options(run_once=True)
-    initialise = jax.jit(functools.partial(fresh_variables, experiment.model), compiler_options=options)
-    variables = initialise(c.seed)
+    variables = experiment.initialise(c.seed)
     columns = heads.starting_at(variables["params"]["heads"], experiment.facts.mean_histogram)
     variables["params"] = {**variables["params"], "heads": columns}
     if c.model.weights:
         variables = pretrained.load_backbones(variables, c.model.weights, c.model.backbone)
-    sigmas: dict[str, float] = dict(zip(mtp_nasnet.TASKS, c.loss.log_sigma, strict=True))
-    state = initial_state(
-        variables,
-        {task: sigmas[task] for task in experiment.model.outputs},
-        experiment.optimiser,
-        ema=c.optim.ema_decay > 0,
-    )
-    return jax.device_put(state, replicated(experiment.mesh))
+    return experiment.first_state(variables)
 
 
 def abstract_state(experiment: Experiment) -> Any:
     """Shapes, types and places of the state, without its values."""
-    return replicated_shapes(jax.eval_shape(functools.partial(_seeded_state, experiment)), experiment.mesh)
-
-
-def _seeded_state(experiment: Experiment) -> TrainState:
-    return initial_state(
-        fresh_variables(experiment.model, 0),
-        dict.fromkeys(experiment.model.outputs, 0.0),
-        experiment.optimiser,
-        ema=experiment.config.optim.ema_decay > 0,
-    )
+    shapes = jax.eval_shape(experiment.initialise, experiment.config.seed)
+    return replicated_shapes(jax.eval_shape(experiment.first_state, shapes), experiment.mesh)

@@ -5,8 +5,8 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
 
@@ -16,7 +16,7 @@ class Writer:
     def __init__(self, workdir: Path, tensorboard: bool):
         self._path = workdir / "metrics.jsonl"
         self._events = workdir / "tensorboard" if tensorboard else None
-        self._board: SummaryWriter | None = None
+        self._board: Any = None
         self._purge: int | None = None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -26,7 +26,7 @@ class Writer:
             file.write(json.dumps({"step": step} | numbers) + "\n")
         if self._events:
             # opened as late as this: only a new event file can take earlier ones back
-            self._board = self._board or SummaryWriter(str(self._events), purge_step=self._purge)
+            self._board = self._board or _event_file(self._events, self._purge)
             for name, value in numbers.items():
                 if value is not None:
                     self._board.add_scalar(name, value, step)
@@ -50,11 +50,18 @@ class Writer:
             self._board.close()
 
 
+def _event_file(folder: Path, purge_step: int | None) -> Any:
+    # not at the top: where torch is installed it imports it, more than a second of every start
+    from tensorboardX import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=purge_step)
+
+
 class Progress:
     """A bar with loss, pictures/s and time left on a terminal; plain lines on stdout elsewhere.
 
     total, initial: steps of the run, and of them done before; batch_size: pictures a step; every_steps: steps
-    between plain lines.
+    between plain lines, of which the first comes at once.
     """
 
     def __init__(self, total: int, initial: int, batch_size: int, every_steps: int):
@@ -66,13 +73,14 @@ class Progress:
 
     def update(self, step: int, *, loss: float, waited: float) -> None:
         """`step` steps are done; waited: seconds so far that steps spent waiting for data."""
+        first = self._bar.n == self._bar.initial
         self._bar.update(step - self._bar.n)
         speed = self._steps_per_second()
         numbers = (
             f"loss {loss:.4f}, {speed * self._batch_size:.1f} pictures/s, waited for data {waited:.1f} s"
         )
         self._bar.set_postfix_str(numbers, refresh=False)
-        if not self._terminal and step % self._every == 0:
+        if not self._terminal and (first or step % self._every == 0):
             left = tqdm.format_interval((self._bar.total - step) / speed) if speed else "?"
             print(f"step {step}/{self._bar.total}, {numbers}, {left} left", flush=True)
 

@@ -4,7 +4,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,52 +15,13 @@ from mtp.config import Config
 from mtp.data.pipeline import Ahead
 from mtp.experiment import Training, abstract_state, new_state
 from mtp.log import Progress, Writer
-from mtp.mesh import batch_sharding, compiler_options, put_batch, replicated, replicated_shapes
+from mtp.mesh import put_batch
+from mtp.programs import Programs
 from mtp.step import TrainState
 
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to change."""
-
-
-class Programs:
-    """The training step compiled: gradients once for each batch shape, all at the same time; one update for all.
-
-    A batch of any other shape is an error of the compiled program: nothing is ever compiled in the loop.
-    """
-
-    def __init__(self, experiment: Training, shapes: list[tuple[int, int]]):
-        workers = len(shapes) + 1 if experiment.config.train.compile_in_parallel else 1
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="compile")
-        state = abstract_state(experiment)
-        self._update = self._pool.submit(self._compile_update, experiment, state)
-        self._gradients = {
-            shape: self._pool.submit(self._compile_gradients, experiment, state, shape) for shape in shapes
-        }
-
-    @staticmethod
-    def _compile_gradients(experiment: Training, state: TrainState, shape: tuple[int, int]) -> Any:
-        place = batch_sharding(experiment.mesh)
-        batch = experiment.batches.abstract_batch(shape)
-        batch = {k: jax.ShapeDtypeStruct(s, t, sharding=place) for k, (s, t) in batch.items()}
-        program = jax.jit(experiment.train_step.gradients, out_shardings=replicated(experiment.mesh))
-        return program.lower(state, batch).compile(compiler_options())
-
-    @staticmethod
-    def _compile_update(experiment: Training, state: TrainState) -> Any:
-        step, mesh = experiment.train_step, experiment.mesh
-        gradients = replicated_shapes(jax.eval_shape(step.no_gradients, state), mesh)
-        program = jax.jit(step.update, donate_argnums=0, out_shardings=replicated(mesh))
-        return program.lower(state, gradients).compile(compiler_options())
-
-    def wait(self) -> int:
-        """Until all are compiled; how many there are."""
-        programs = [self._update, *self._gradients.values()]
-        return len([program.result() for program in programs])
-
-    def __call__(self, state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Mapping]:
-        height, width = batch["images"].shape[1:3]
-        return self._update.result()(state, self._gradients[height, width].result()(state, batch))
 
 
 class StopSignal:
@@ -75,6 +35,13 @@ class StopSignal:
 
     def _receive(self, *_: Any) -> None:
         self.received = True
+
+
+def compile_ahead(experiment: Training, step: int) -> Programs:
+    """All programs of the run, the one that the batch of `step` needs first."""
+    batches, parallel = experiment.abstract_batches(step), experiment.config.train.compile_in_parallel
+    at_once = len(batches) if parallel else 1
+    return Programs(experiment.train_step, abstract_state(experiment), batches, experiment.mesh, at_once)
 
 
 def restore_or_init(experiment: Training, checkpoints: Checkpoints, writer: Writer) -> TrainState:
@@ -111,13 +78,19 @@ def train_until(
     tell: "Report",
     signal_: StopSignal,
 ) -> TrainState:
-    """Steps up to `stop`; the metrics of a step are fetched after the next one was dispatched."""
+    """Steps up to `stop`; the metrics of a step are fetched after the next one was dispatched.
+
+    Not the first's: the next may have to wait for its program.
+    """
     pending: tuple[int, Mapping] | None = None
     for step in range(int(state.step), stop):
         state, metrics = programs(state, put_batch(next(batches), experiment.mesh))
         if pending:
             tell(*pending, waited=batches.waited)
         pending = step + 1, metrics
+        if tell.silent:
+            tell(*pending, waited=batches.waited)
+            pending = None
         if signal_.received:
             break
     if pending:
@@ -131,8 +104,10 @@ class Report:
     def __init__(self, config: Config, writer: Writer, progress: Progress):
         self._config, self._writer, self._progress = config, writer, progress
         self._last = time.perf_counter()
+        self.silent = True  # nothing told yet
 
     def __call__(self, step: int, metrics: Mapping[str, jax.Array], waited: float) -> None:
+        self.silent = False
         bad = int(metrics["bad_steps"])
         self._progress.update(step, loss=float(metrics["loss"]), waited=waited)
         if step % self._config.log.every_steps == 0 or bad:
@@ -165,7 +140,7 @@ def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | N
     checkpoints = Checkpoints(workdir / "checkpoints")
     writer = Writer(workdir, experiment.config.log.tensorboard)
     stop_signal = StopSignal()
-    programs = Programs(experiment, experiment.plan.shapes)
+    programs = compile_ahead(experiment, checkpoints.latest_step() or 0)
     state = restore_or_init(experiment, checkpoints, writer)
     start = int(state.step)
     batches = experiment.batches.iterate(start, experiment.steps)

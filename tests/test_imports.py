@@ -14,7 +14,7 @@ FLOORS = (
     {"losses", "weighting", "metrics", "log"},
     {"models", "data", "ldl", "intervals", "references"},
     {"optim", "mesh", "checkpoint", "step"},
-    {"evaluate"},
+    {"evaluate", "programs"},
     {"breakdown"},
     {"experiment", "results", "report"},
     {"train", "workdirs"},

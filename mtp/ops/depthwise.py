@@ -36,8 +36,9 @@ def _padded(x: Map, window: int, stride: int) -> Strided:
 
 
 def _strided(x: Map, row: int, column: int, height: int, width: int, stride: int) -> Strided:
-    rows = slice(row, row + stride * (height - 1) + 1, stride)
-    return x[:, rows, column : column + stride * (width - 1) + 1 : stride, :]
+    stop = row + stride * (height - 1) + 1, column + stride * (width - 1) + 1
+    limits, strides = (x.shape[0], *stop, x.shape[3]), (1, stride, stride, 1)
+    return lax.slice(x, (0, row, column, 0), limits, strides)
 
 
 def convolve(x: Map, kernel: Kernel, stride: int) -> Strided:
@@ -85,7 +86,7 @@ def _input_gradient(x: Map, kernel: Kernel, dy: Strided, stride: int) -> Map:
             for i in range(a, k, stride):
                 for j in range(b, k, stride):
                     r, c = reach - i // stride, reach - j // stride
-                    phase += wide[:, r : r + height, c : c + width, :] * kernel[i, j]
+                    phase += _strided(wide, r, c, height, width, 1) * kernel[i, j]
             columns.append(phase)
         rows.append(jnp.stack(columns, axis=3))
     full = jnp.stack(rows, axis=2).reshape(x.shape[0], height * stride, width * stride, x.shape[3])
@@ -111,15 +112,32 @@ def _shifted_gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tupl
     return _input_gradient(x, kernel, dy, stride), _kernel_gradient(x, kernel, dy, stride)
 
 
+# Both are jitted so that the many layers of one shape are traced and lowered once.
+@partial(jax.jit, static_argnames="stride")
+def _convolved(x: Map, kernel: Kernel, stride: int) -> Strided:
+    return lax.platform_dependent(
+        x, kernel, cpu=partial(_shifted_sum, stride=stride), default=partial(convolve, stride=stride)
+    )
+
+
+@partial(jax.jit, static_argnames="stride")
+def _gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
+    return lax.platform_dependent(
+        x,
+        kernel,
+        dy,
+        cpu=partial(_shifted_gradients, stride=stride),
+        default=partial(convolve_gradients, stride=stride),
+    )
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise(x: Map, kernel: Kernel, stride: int) -> Strided:
     """One k x k filter a channel: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), C), stride 1 or 2.
 
     x must be zero outside its pictures (`canvas.masked`); sums are in float32.
     """
-    return lax.platform_dependent(
-        x, kernel, cpu=partial(_shifted_sum, stride=stride), default=partial(convolve, stride=stride)
-    )
+    return _convolved(x, kernel, stride)
 
 
 def _forward(x: Map, kernel: Kernel, stride: int) -> tuple[Strided, tuple[Map, Kernel]]:
@@ -127,12 +145,7 @@ def _forward(x: Map, kernel: Kernel, stride: int) -> tuple[Strided, tuple[Map, K
 
 
 def _backward(stride: int, saved: tuple[Map, Kernel], dy: Strided) -> tuple[Map, Kernel]:
-    return lax.platform_dependent(
-        *saved,
-        dy,
-        cpu=partial(_shifted_gradients, stride=stride),
-        default=partial(convolve_gradients, stride=stride),
-    )
+    return _gradients(*saved, dy, stride)
 
 
 depthwise.defvjp(_forward, _backward)

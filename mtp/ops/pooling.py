@@ -1,6 +1,7 @@
 """NASNet's pools on canvases, and the factorised reduction's sampling."""
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from mtp.ops.canvas import Sizes, masked
@@ -15,13 +16,8 @@ def _neighbours(x: Array, axis: int, stride: int) -> list[Array]:
     pads = [(0, 0)] * x.ndim
     pads[axis] = padding(x.shape[axis], 3, stride)
     wide = jnp.pad(x, pads)
-    length = -(-x.shape[axis] // stride)
-    window = [slice(None)] * x.ndim
-    terms = []
-    for start in range(3):
-        window[axis] = slice(start, start + stride * (length - 1) + 1, stride)
-        terms.append(wide[tuple(window)])
-    return terms
+    reach = stride * (-(-x.shape[axis] // stride) - 1) + 1
+    return [lax.slice_in_dim(wide, start, start + reach, stride, axis) for start in range(3)]
 
 
 def _sum3(x: Array, axis: int, stride: int) -> Array:
@@ -63,11 +59,9 @@ def _every_second(x: Map, axis: int, distance: int) -> Halved:
     pads = [(0, 0)] * x.ndim
     pads[axis] = (1, 1)
     wide = jnp.pad(x, pads)
-    length = -(-x.shape[axis] // 2)
     start = (x.shape[axis] + 1) % 2 + 1 - distance
-    window = [slice(None)] * x.ndim
-    window[axis] = slice(start, start + 2 * (length - 1) + 1, 2)
-    return wide[tuple(window)]
+    reach = 2 * (-(-x.shape[axis] // 2) - 1) + 1
+    return lax.slice_in_dim(wide, start, start + reach, 2, axis)
 
 
 def factorised_paths(x: Map, sizes: Sizes) -> tuple[Halved, Halved]:

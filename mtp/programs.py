@@ -1,0 +1,56 @@
+"""The training step compiled ahead of the loop: one program of gradients a batch shape, one update for all."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from mtp.data.buckets import Shape
+from mtp.mesh import compiler_options, replicated, replicated_shapes
+from mtp.step import TrainState, TrainStep
+
+
+class Programs:
+    """(state, batch) -> (state, metrics), each program compiled on its own; the state is donated.
+
+    state: its arrays or their shapes; batches: the same of a batch of each canvas shape, in the order in which they
+    are needed. Programs are traced and compiled in that order, the update beside the first of the gradients, of which
+    `at_once` are under way at the same time.
+    A batch of any other shape is an error of the compiled program: nothing is ever compiled in the loop.
+    """
+
+    def __init__(
+        self, step: TrainStep, state: TrainState, batches: Mapping[Shape, Any], mesh: Mesh, at_once: int
+    ):
+        # Python traces one thing at a time: two programs traced together would both be late
+        tracing = ThreadPoolExecutor(1, thread_name_prefix="trace")
+
+        def start(compiling: Executor, lower: Callable[..., Any], *arguments: Any) -> Future:
+            return compiling.submit(
+                lambda: tracing.submit(lower, *arguments).result().compile(compiler_options())
+            )
+
+        def lower_update() -> Any:
+            program = jax.jit(step.update, donate_argnums=0, out_shardings=replicated(mesh))
+            return program.lower(state, replicated_shapes(jax.eval_shape(step.no_gradients, state), mesh))
+
+        def lower_gradients(batch: Any) -> Any:
+            return jax.jit(step.gradients, out_shardings=replicated(mesh)).lower(state, batch)
+
+        workers = ThreadPoolExecutor(at_once, thread_name_prefix="compile")
+        (first, batch), *others = batches.items()
+        self._gradients = {first: start(workers, lower_gradients, batch)}
+        self._update = start(ThreadPoolExecutor(1, thread_name_prefix="compile update"), lower_update)
+        self._gradients |= {shape: start(workers, lower_gradients, batch) for shape, batch in others}
+
+    def wait(self) -> int:
+        """Until all are compiled; how many there are."""
+        programs = [self._update, *self._gradients.values()]
+        return len([program.result() for program in programs])
+
+    def __call__(self, state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Mapping]:
+        height, width = batch["images"].shape[1:3]
+        gradients = self._gradients[height, width].result()(state, batch)
+        return self._update.result()(state, gradients)

@@ -20,14 +20,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import jax
 import numpy as np
 
-from mtp import optim
+from experiments import ours
 from mtp.config import get_config
-from mtp.experiment import fresh_variables
 from mtp.mesh import compiler_options
-from mtp.models import mtp_nasnet
 from mtp.ops import depthwise, native
 from mtp.ops.depthwise import Depthwise
-from mtp.step import Objective, TrainStep, eval_step, initial_state
+from mtp.step import eval_step
 
 # side of the input, channels, window, stride
 LAYERS = (
@@ -40,13 +38,13 @@ BATCH = 8
 Run = Callable[[], Any]
 
 
-def paired(plain: Run, ours: Run, pairs: int) -> tuple[float, float, float]:
-    """Median milliseconds of each, taking turns, and the median of the ratios plain / ours."""
+def paired(plain: Run, kernel: Run, pairs: int) -> tuple[float, float, float]:
+    """Median milliseconds of each, taking turns, and the median of the ratios plain / native."""
     times: tuple[list[float], list[float]] = ([], [])
-    for run in (plain, ours):
+    for run in (plain, kernel):
         jax.block_until_ready(run())
     for _ in range(pairs):
-        for run, taken in zip((plain, ours), times, strict=True):
+        for run, taken in zip((plain, kernel), times, strict=True):
             start = time.perf_counter()
             jax.block_until_ready(run())
             taken.append(1000 * (time.perf_counter() - start))
@@ -83,9 +81,9 @@ def bench_layers() -> None:
     for case in LAYERS:
         side, channels, window, stride = case
         products = BATCH * (-(-side // stride)) ** 2 * channels * window**2
-        plain, ours = (layer_programs(c, case) for c in (depthwise.depthwise, native.depthwise))
+        plain, kernel = (layer_programs(c, case) for c in (depthwise.depthwise, native.depthwise))
         for name in plain:
-            before, after, ratio = paired(plain[name], ours[name], 25)
+            before, after, ratio = paired(plain[name], kernel[name], 25)
             print(
                 f"| {BATCH}x{side}x{side}x{channels} | {window}, {stride} | {name} | {before:.3f} | {after:.3f} "
                 f"| {ratio:.1f} | {2e-6 * products / after:.0f} |",
@@ -93,37 +91,17 @@ def bench_layers() -> None:
             )
 
 
-def model_programs(convolution: Depthwise, backbone: str) -> dict[str, tuple[Run, float]]:
+def model_programs(is_native: bool, backbone: str) -> dict[str, tuple[Run, float]]:
     """Forward pass and training step with their seconds of compilation."""
-    (height, width), batch = MODELS[backbone]
+    size, batch = MODELS[backbone]
     config = get_config()
-    config.model.backbone = backbone
-    model = mtp_nasnet.build(config.model, 10, 0, convolution)
-    variables = jax.jit(functools.partial(fresh_variables, model))(0)
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (batch, height - 1, width - 1, 3), dtype=np.uint8)
-    labels = {
-        "images": images,
-        "sizes": np.full((batch, 2), images.shape[1:3], np.int32),
-        "distribution": rng.dirichlet(np.ones(10), batch).astype(np.float32),
-        "distribution_weight": np.ones(batch, np.float32),
-        "two_category": rng.integers(0, 2, batch).astype(np.float32),
-        "two_category_weight": np.ones(batch, np.float32),
-    }
-    given = jax.device_put(labels)
-    forward, forward_seconds = compiled(
-        functools.partial(eval_step, model, "softmax"), variables, given["images"], given["sizes"]
-    )
-    sigmas = dict.fromkeys(model.outputs, 0.5)
-    optimiser = optim.build(
-        config.optim, 1000, 100, {**variables["params"], "log_sigma": sigmas}, learn_sigma=False
-    )
-    objective = Objective(config.loss, dict.fromkeys(model.outputs, float(batch)), "softmax")
-    state = initial_state(variables, sigmas, optimiser, ema=False)
-    step, step_seconds = compiled(TrainStep(model, objective, optimiser, config, False), state, given)
+    config.model.backbone, config.run.native, config.input.batch_size = backbone, is_native, batch
+    model = ours.network(config)
+    given = jax.device_put((ours.variables(model), *ours.batch_of(size, batch)))
+    forward, seconds = compiled(functools.partial(eval_step, model, "softmax"), *given)
     return {
-        "forward": (lambda: forward(variables, given["images"], given["sizes"]), forward_seconds),
-        "training step": (lambda: step(state, given), step_seconds),
+        "forward": (functools.partial(forward, *given), seconds),
+        "training step": ours.training(config, size),
     }
 
 
@@ -134,12 +112,12 @@ def bench_model(backbone: str) -> None:
         "| program | plain ms | native ms | plain / native | native pictures/s | compile plain s | native s |"
     )
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    ours, plain = (model_programs(c, backbone) for c in (native.depthwise, depthwise.depthwise))
+    kernel, plain = (model_programs(is_native, backbone) for is_native in (True, False))
     for name in plain:
-        before, after, ratio = paired(plain[name][0], ours[name][0], 9)
+        before, after, ratio = paired(plain[name][0], kernel[name][0], 9)
         print(
             f"| {name} | {before:.0f} | {after:.0f} | {ratio:.2f} | {1000 * batch / after:.1f} "
-            f"| {plain[name][1]:.1f} | {ours[name][1]:.1f} |",
+            f"| {plain[name][1]:.1f} | {kernel[name][1]:.1f} |",
             flush=True,
         )
 

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from mtp import evaluate, experiment, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
 from mtp.config import Config, ConfigError, get_config
+from mtp.data import means
 from mtp.data.identity import picture_hashes
 from mtp.data.load import load
 from mtp.data.pipeline import evaluation_batches
@@ -122,6 +123,7 @@ def _trunk(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def extract(backbone: Backbone, dataset: Dataset, out: Path) -> Features:
     """Features of every picture of the data set; the file where it is there and of the same data and weights."""
+    means.refuse(dataset, "a table of label-distribution learners")
     config = backbone.config
     about = {
         "data": dataset.name,

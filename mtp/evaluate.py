@@ -121,7 +121,10 @@ def metric_rows(
     *,
     references_too: bool = True,
 ) -> list[dict]:
-    """The model's row and, unless it is wanted alone, the reference rows uniform, mean histogram and vote noise."""
+    """The model's row and, unless it is wanted alone, the reference rows uniform, mean histogram and vote noise.
+
+    Where only means are known, what needs a histogram is undefined, and vote noise has no row.
+    """
     votes = dataset.votes[predictions.indices]
     groups = None if dataset.groups is None else [dataset.groups[i] for i in predictions.indices]
     rows = {"model": predictions.distribution} | references.rows(
@@ -140,7 +143,10 @@ def metric_rows(
         seed=config.seed,
     )
     result = []
-    for name, distribution in rows.items() if references_too else [("model", predictions.distribution)]:
+    wanted = {"model": rows["model"]} if not references_too else rows
+    for name, distribution in wanted.items():
+        if dataset.means_only and name == "vote noise":
+            continue
         extras: dict[str, Any] = {}
         if name == "model":
             extras["p_high"] = predictions.p_high
@@ -150,15 +156,22 @@ def metric_rows(
                     "predicted_styles": predictions.style,
                     "style_names": facts.style_names,
                 }
-        result.append({"row": name, "metrics": evaluate.metrics(distribution, **extras)})
+        measured = evaluate.metrics(distribution, **extras)
+        if dataset.means_only:
+            undefined = {"value": None, "low": None, "high": None}
+            measured |= {m: measured[m] | undefined for m in metrics.OF_HISTOGRAMS}
+        result.append({"row": name, "metrics": measured})
     return result
 
 
 def point_metrics(dataset: Dataset, predictions: Predictions) -> dict[str, float]:
-    """emd_r2 and SRCC without intervals: what a run watches on its validation split."""
+    """emd_r2 and SRCC without intervals: what a run watches on its validation split; RMSE where means are all."""
     truth = histograms(dataset.votes[predictions.indices])
     (truth_mean, mean), _ = metrics.means_and_stds(truth, predictions.distribution)
     everyone = np.ones(len(truth))
+    if dataset.means_only:
+        distance = metrics.rmse(truth_mean, mean, everyone)
+        return {"rmse": distance, "srcc": metrics.srcc(truth_mean, mean, everyone)}
     return {
         "emd_r2": float(metrics.emd(truth, predictions.distribution, 2).mean()),
         "srcc": metrics.srcc(truth_mean, mean, everyone),

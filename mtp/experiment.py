@@ -14,7 +14,7 @@ from absl import logging
 from jax.sharding import Mesh
 
 from mtp import breakdown, evaluate, optim, weighting
-from mtp.config import CACHE, Config
+from mtp.config import CACHE, Config, ConfigError
 from mtp.data.buckets import Shape
 from mtp.data.load import load
 from mtp.data.pipeline import TrainBatches
@@ -154,6 +154,7 @@ def training_labels(dataset: Dataset, facts: Facts, config: Config) -> dict[str,
 def prepare(config: Config) -> Training:
     """Data, model, plan, batches and step of a run."""
     dataset = load(config.data, config.seed)
+    _check_target(dataset, config)
     facts = learn_facts(dataset, config)
     rows = dataset.indices("train")
     plan = TrainPlan.from_config(config, rows, dataset.sizes)
@@ -168,6 +169,17 @@ def prepare(config: Config) -> Training:
         batches=TrainBatches(dataset, plan, labels, config),
         train_step=TrainStep(base.model, objective, base.optimiser, config, bool(config.model.weights)),
     )
+
+
+def _check_target(dataset: Dataset, config: Config) -> None:
+    c = config.loss
+    if c.target not in ("histogram", "mean"):
+        raise ConfigError(f"loss.target must be 'histogram' or 'mean', not {c.target!r}")
+    if dataset.means_only and (c.target, c.reliability) != ("mean", "none"):
+        raise ConfigError(
+            f"{dataset.name} has the pictures' mean ratings only, which tell no histogram and no reliability: set "
+            f"loss.target=mean and loss.reliability=none; they are {c.target} and {c.reliability}"
+        )
 
 
 def prepare_evaluation(

@@ -36,6 +36,16 @@ def emd(
     return jnp.where(apart, jnp.sqrt(jnp.where(apart, mean_square, 1.0)), 0.0)
 
 
+def mean_rating(truth: Float[Array, "B K"], logits: Float[Array, "B K"]) -> Float[Array, " B"]:
+    """Distance of the mean ratings in 1/K of the scale, |1/K sum_k [CDF(k) - CDF'(k)]|.
+
+    What the means alone tell of Eq. 2 with r = 1, which is never below it.
+    """
+    _same_shape(truth, logits)
+    difference = jnp.cumsum(truth - jax.nn.softmax(logits.astype(jnp.float32)), axis=-1)
+    return jnp.abs(jnp.mean(difference, axis=-1))
+
+
 def two_category(high: Float[Array, " B"], logits: Float[Array, "B 2"]) -> Float[Array, " B"]:
     """Softmax cross-entropy of low (0) against high (1) quality (Eq. 3), nats."""
     if logits.shape != (*high.shape, 2):

@@ -48,6 +48,10 @@ METRICS = {
     ),
     "map": Metric("mean of the styles' average precisions", "high", "Murray et al. 2012"),
 }
+# undefined where only the pictures' mean ratings are known
+OF_HISTOGRAMS = (
+    "emd_r2", "emd_r1", "ped", "ped_sq", "cheb", "pkl", "pkl_1e-3", "kl", "cos", "srcc_std", "skill",
+)  # fmt: skip
 STYLE_AP = Metric("sum over thresholds of (recall step) x precision", "high", "Murray et al. 2012")
 
 

@@ -64,9 +64,15 @@ def versions() -> dict[str, str]:
 
 
 def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, facts: Facts) -> None:
-    """predictions.csv: a line a picture, sorted by `image`; every metric can be recomputed from it."""
+    """predictions.csv: a line a picture, sorted by `image`; every metric can be recomputed from it.
+
+    Where only means are known, votes, truth_1..truth_K and truth_std are empty.
+    """
     truth = histograms(dataset.votes[predictions.indices])
     truth_mean, truth_std = mean_and_std(truth)
+    votes = dataset.votes[predictions.indices].sum(axis=1).astype(float)
+    if dataset.means_only:
+        truth, truth_std, votes = (np.full_like(a, np.nan) for a in (truth, truth_std, votes))
     mean, std = mean_and_std(predictions.distribution)
     above = np.arange(1, facts.ratings + 1) > facts.threshold
     ratings = range(1, facts.ratings + 1)
@@ -81,11 +87,10 @@ def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, fa
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row, index in enumerate(predictions.indices):
-            votes = dataset.votes[index]
             numbers = [*truth[row], *predictions.distribution[row], truth_mean[row], mean[row]]
             numbers += [truth_std[row], std[row], predictions.distribution[row, above].sum()]
             p_high = np.nan if predictions.p_high is None else predictions.p_high[row]
-            cells = [dataset.images[index], int(votes.sum()), *map(_digits, [*numbers, p_high])]
+            cells = [dataset.images[index], _digits(votes[row]), *map(_digits, [*numbers, p_high])]
             cells += ["high" if mean[row] > facts.threshold else "low", *map(int, dataset.sizes[index])]
             cells += map(_digits, dataset.tested_styles[index])
             cells += map(_digits, [] if predictions.style is None else predictions.style[row])

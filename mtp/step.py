@@ -68,6 +68,8 @@ class Objective:
 
     def _per_picture(self, task: str, logits: Array, labels: Array) -> Float[Array, " B"]:
         match task:
+            case "distribution" if self.config.target == "mean":
+                return losses.mean_rating(labels, logits)
             case "distribution":
                 return losses.emd(labels, logits, r=self.config.emd_r, squared=self.config.emd_squared)
             case "two_category":

@@ -156,6 +156,7 @@ def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | N
             if metrics:
                 writer.write(stop, {f"validation/{k}": v for k, v in metrics.items()})
                 progress.say(stop, metrics)
+            # where only means are known there is none, and the last step counts as the best
             checkpoints.save(int(state.step), state, dict(meta), metrics.get("emd_r2"))
             progress.resume()
             if stop_signal.received:

@@ -51,6 +51,13 @@ def test_emd_slope_is_the_finite_difference():
     )
 
 
+def test_mean_rating_is_the_distance_of_the_means_and_never_above_emd():
+    found = losses.mean_rating(jnp.asarray(TRUTH), jnp.asarray(LOGITS))
+    distance = np.abs((TRUTH - softmax(LOGITS, axis=1)) @ np.arange(1, 11))
+    np.testing.assert_allclose(found, distance / 10, atol=1e-6)
+    assert np.all(found <= losses.emd(jnp.asarray(TRUTH), jnp.asarray(LOGITS), r=1) + 1e-6)
+
+
 def test_cross_entropies_are_the_log_likelihoods():
     high = np.array([1, 0, 1, 1, 0, 0], np.float32)
     pairs = LOGITS[:, :2]

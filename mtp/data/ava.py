@@ -55,7 +55,12 @@ class Ava(FileReaderBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         return tfds.core.DatasetInfo(
             builder=self,
-            description="AVA: a large-scale database for aesthetic visual analysis, votes of 1 to 10.",
+            description="AVA: a large-scale database for aesthetic visual analysis, "
+            + (
+                "mean ratings as weights of 1 to 10."
+                if self._source.labels.means_only
+                else "votes of 1 to 10."
+            ),
             homepage="https://github.com/imfing/ava_downloader",
             features=features(),
             citation="Murray, Marchesotti and Perronnin, CVPR 2012",
@@ -191,6 +196,7 @@ def main(_: Sequence[str]) -> None:
             Path(f.labels) if f.labels else None,
             Path(f.images) if f.images else None,
             f.max_skipped,
+            f.means_only,
         )
         folder = build(source, Path(f.data_dir), f.processes or os.cpu_count() or 1)
     except (DataError, OSError) as error:
@@ -207,6 +213,7 @@ if __name__ == "__main__":
     flags.DEFINE_string("data_dir", None, "Folder that gets ava/1.0.0 with the records.", required=True)
     flags.DEFINE_string("labels", "", "Label file of any known shape; default: AVA.txt of the source.")
     flags.DEFINE_string("images", "", "Folder of the pictures; default: anywhere in the source.")
+    flags.DEFINE_bool("means_only", False, "The label file has the pictures' mean ratings only.")
     flags.DEFINE_float("max_skipped", 0.001, "Largest share of rows without a usable picture.")
     flags.DEFINE_integer("processes", 0, "Processes that read and write; 0: one a processor.")
     app.run(main)

@@ -72,6 +72,7 @@ def load(
         skipped=(*assignment.remarks, *_left_out(folder, table, len(table) - len(order))),
         style_tests=style_tests,
         hashes=table.hashes[order],
+        means_only=table.means_only,
     )
 
 

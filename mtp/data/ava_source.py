@@ -153,6 +153,7 @@ class Source:
             kind_counts=np.array(list(kinds.values()), np.int64),
             fingerprint=self.fingerprint,
             lists=package.lists,
+            means_only=self.labels.means_only,
         )
 
     def counts(self) -> dict[str, int]:
@@ -199,7 +200,11 @@ def _at(ids: np.ndarray, listed: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def read(
-    folder: Path, labels: Path | None = None, images: Path | None = None, max_skipped: float = 0.001
+    folder: Path,
+    labels: Path | None = None,
+    images: Path | None = None,
+    max_skipped: float = 0.001,
+    means_only: bool = False,
 ) -> Source:
     """Labels, lists and places of the pictures; pictures without a row of votes are counted in a remark.
 
@@ -213,7 +218,7 @@ def read(
             f"{folder} must hold AVA.txt (also in a folder of it), or --labels must name a label file; "
             f"{'there is no ' + str(labels) if labels else 'there is none'}"
         )
-    found = label_formats.read(path)
+    found = label_formats.read(path, means_only=means_only)
     ava_files.insist(path, found.faults, found.unit)
     package = ava_files.read_package(folder)
     remarks = [*found.remarks, *package.remarks, *(f"{name} is not there" for name in package.absent)]

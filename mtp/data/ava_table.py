@@ -25,7 +25,7 @@ class Table:
     styles_train, styles_test: (N, S) int8 of 0 and 1, -1 where the picture is not in that list. style_names: (S,).
     tag_ids, tag_names, challenge_ids, challenge_names: as in the official package, where it was there.
     lost_ids, lost_reasons: rows of votes whose picture is missing or cannot be used. kind_names, kind_counts: format
-    and mode of pictures that are no plain RGB JPEG. lists: name -> ids.
+    and mode of pictures that are no plain RGB JPEG. lists: name -> ids. means_only: votes tell their means only.
     """
 
     ids: np.ndarray
@@ -47,6 +47,7 @@ class Table:
     kind_counts: np.ndarray
     fingerprint: str
     lists: Mapping[str, np.ndarray]
+    means_only: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -83,4 +84,5 @@ def load(path: Path) -> Table:
         raise DataError(f"{path} is damaged ({error}); remove its folder and build the set again") from error
     lists = {k.removeprefix(_LIST): arrays.pop(k) for k in list(arrays) if k.startswith(_LIST)}
     arrays["fingerprint"] = str(arrays["fingerprint"])
+    arrays["means_only"] = bool(arrays.get("means_only", False))
     return Table(**arrays, lists=lists)

@@ -4,7 +4,7 @@
 |---|---|
 | AVA.txt: 15 columns, spaces | the official package |
 | JSON [{"image_id", "label": [10 counts]}] | idealo/image-quality-assessment |
-| JSON [{"image", "gt_score"}]: means only, refused | Q-Align |
+| JSON [{"image", "gt_score"}]: means only, for mean-only training | Q-Align |
 | CSV image_id, score2..score11, tag1..tag3: score2 counts rating 1, tag3 the challenge | TANet, ReLIC, truskovskiyk |
 | CSV of 11 columns, id and 10 counts, with or without a header | yunxiaoshi |
 | CSV img_name, ..., c1..c10, semantic_tag1, semantic_tag2 | IQA-PyTorch's meta file |
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from mtp.data import ava_files, parquet
+from mtp.data import ava_files, means, parquet
 from mtp.data.ava_files import RATINGS, Fault, Rows
 from mtp.data.schema import DataError
 
@@ -36,7 +36,8 @@ MEAN_COLUMNS = {"gt_score", "mos", "mean", "mean_score", "score"}
 MEANS_ONLY = (
     "this file has the mean rating of each picture only. The histogram of its ratings is needed: it is what the "
     "network learns, and no mean tells it. Give AVA.txt or another file with ten counts (--labels), and use this one "
-    "as a list of ids (data.split=lists)"
+    "as a list of ids (data.split=lists); or build with --means_only and train on the means alone, with "
+    "--config.loss.target=mean --config.loss.reliability=none"
 )
 
 
@@ -45,6 +46,7 @@ class Labels:
     """shape: which of the table above. faults count in `unit`s ("line", "entry", "row").
 
     places: of each row (parquet file, row in it) where the pictures lie in the label file itself; else empty.
+    means_only: the rows' votes tell their means only (`means.votes`).
     """
 
     shape: str
@@ -53,13 +55,25 @@ class Labels:
     unit: str
     remarks: Sequence[str] = ()
     places: Sequence[tuple[Path, int]] = ()
+    means_only: bool = False
 
 
-def read(path: Path) -> Labels:
+def read(path: Path, *, means_only: bool = False) -> Labels:
     """The labels of a file, or of a folder of parquet files; bad rows are faults, not errors.
 
-    Errors: DataError where the shape is none of the known ones or has means only.
+    means_only: of a file that has nothing else.
+    Errors: DataError where the shape is none of the known ones, has means only and these are not asked for, or has
+    counts and they are.
     """
+    if not means_only:
+        return _counted(path)
+    found = _means(path)
+    if found is None:
+        raise DataError(f"{path} is no JSON or CSV file with a mean rating alone; leave --means_only out")
+    return found
+
+
+def _counted(path: Path) -> Labels:
     if path.is_dir():
         return _parquet(sorted(path.rglob("*.parquet")), path)
     data = path.read_bytes()
@@ -138,6 +152,45 @@ def _json(path: Path, data: bytes) -> Labels:
         else:
             good.append((number, row))
     return _labels("idealo JSON", good, 0, faults, "entry")
+
+
+def _means(path: Path) -> Labels | None:
+    """The means of a JSON or CSV file that has no counts; None of any other file."""
+    data = b"" if path.is_dir() else path.read_bytes()
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if start == b"[":
+        entries = _entries(path, data)
+        header, unit = list(entries[0]), "entry"
+        body = [(i, [entry.get(name) for name in header]) for i, entry in enumerate(entries, 1)]
+    elif start and b"," in data:
+        (header, body), unit = _csv_rows(data), "line"
+    else:
+        return None
+    column = next((i for i, name in enumerate(header) if name.lower() in MEAN_COLUMNS), None)
+    if column is None or "label" in header or any(set(names) <= set(header) for names in COUNTS):
+        return None
+    key = _id_column(path, header)
+    faults, good = [], []
+    for number, cells in body:
+        mean = _mean([cells[key], cells[column]] if len(cells) == len(header) else [])
+        if mean is None:
+            faults.append(Fault(number, f"an id and a mean rating in 1..{RATINGS}; it is {str(cells)[:80]}"))
+        else:
+            good.append((number, mean))
+    counts = means.votes(np.array([mean for _, (_, mean) in good]), RATINGS)
+    rows = [(n, (name, *row)) for (n, (name, _)), row in zip(good, counts.tolist(), strict=True)]
+    found = _labels(f"means of {header[column]}", rows, 0, faults, unit)
+    return dataclasses.replace(found, means_only=True)
+
+
+def _mean(cells: Sequence[Any]) -> tuple[int, float] | None:
+    """Id (or a file's name) and mean rating, or None."""
+    try:
+        name, mean = cells
+        found = int(Path(str(name)).stem), float(mean)
+    except (TypeError, ValueError):
+        return None
+    return found if 1 <= found[1] <= RATINGS else None
 
 
 def _csv(path: Path, data: bytes) -> Labels:

@@ -30,6 +30,7 @@ class Dataset:
     read: index -> the picture file's bytes.
     skipped: what was left out and why: one message for each picture, or one for all of a kind.
     hashes: (N,) uint64, the first 64 bits of SHA-256 of the pictures' bytes, where they are known beforehand.
+    means_only: `votes` tell nothing but each picture's mean rating (`means.votes`).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     skipped: tuple[str, ...] = ()
     style_tests: np.ndarray | None = None
     hashes: np.ndarray | None = None
+    means_only: bool = False
 
     def __len__(self) -> int:
         return len(self.images)

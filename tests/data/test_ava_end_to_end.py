@@ -126,6 +126,32 @@ def test_the_fitted_reliability_lies_with_the_checkpoint(finished):
     assert fitted["kind"] == "variance" and fitted["median"] > 0
 
 
+def test_means_alone_train_and_nothing_is_said_of_histograms(make_ava, tmp_path):
+    download = make_ava(tmp_path / "download", 80)
+    rows = [line.split() for line in (download / "AVA.txt").read_text().splitlines()]
+    scores = {row[1]: float(np.average(range(1, 11), weights=[int(n) for n in row[2:12]])) for row in rows}
+    means = tmp_path / "test_ava.json"
+    means.write_text(
+        json.dumps([{"image": f"{key}.jpg", "gt_score": score} for key, score in scores.items()])
+    )
+    build = ["mtp.data.ava", f"--source={download}", f"--data_dir={tmp_path / 'data'}", f"--labels={means}"]
+    assert "--means_only" in run(*build, fails=True)
+    run(*build, "--means_only")
+    refused = ["mtp.main", "--config=configs/ava.py", f"--config.data.dir={tmp_path / 'data'}"]
+    said = run(*refused, "--config.model.weights=", f"--workdir={tmp_path / 'no'}", fails=True)
+    assert "set loss.target=mean and loss.reliability=none" in said
+    train(tmp_path / "data", tmp_path / "run", "--config.loss.target=mean", "--config.loss.reliability=none")
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert [row["row"] for row in results["rows"]][:3] == ["model", "uniform", "mean histogram"]
+    cells = results["rows"][0]["metrics"]
+    assert cells["emd_r2"]["value"] is None and cells["skill"]["value"] is None
+    assert np.isfinite([cells[name]["value"] for name in ("srcc", "plcc", "rmse", "accuracy")]).all()
+    with (tmp_path / "run" / "predictions.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    assert {line["truth_3"] + line["votes"] + line["truth_std"] for line in lines} == {""}
+    assert all(abs(float(line["truth_mean"]) - scores[line["image"]]) < 1e-4 for line in lines)
+
+
 def test_evaluating_under_a_split_that_was_trained_on_is_refused_with_the_count(finished):
     data_dir, workdir, _ = finished
     evaluate = ["mtp.main", "--mode=evaluate", f"--workdir={workdir}"]

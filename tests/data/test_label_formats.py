@@ -119,6 +119,39 @@ def test_an_unknown_shape(text, message, tmp_path):
         label_formats.read(tmp_path / "x")
 
 
+MEANS = {
+    "Q-Align's JSON": '[{"image": "953619.jpg", "gt_score": 5.4321}, {"image": "12.jpg", "gt_score": 10}]',
+    "CSV": "img_name,MOS\n953619.jpg,5.4321\n12.jpg,10\n",
+}
+
+
+@pytest.mark.parametrize("text", MEANS.values(), ids=MEANS)
+def test_means_that_are_asked_for(text, tmp_path):
+    path = tmp_path / "x"
+    path.write_text(text)
+    labels = label_formats.read(path, means_only=True)
+    assert labels.means_only and not labels.faults and labels.rows.ids.tolist() == IDS
+    votes = labels.rows.votes
+    assert votes @ np.arange(1, 11) / votes.sum(axis=1) == pytest.approx([5.4321, 10], abs=5e-5)
+    assert (votes > 0).sum(axis=1).tolist() == [2, 1]
+
+
+@pytest.mark.parametrize("bad", ["0.5", "10.01", "NaN", '"good"'])
+def test_a_mean_off_the_scale_is_named(bad, tmp_path):
+    path = tmp_path / "x"
+    path.write_text(MEANS["Q-Align's JSON"].replace("5.4321", bad))
+    labels = label_formats.read(path, means_only=True)
+    assert [fault.line for fault in labels.faults] == [1] and labels.rows.ids.tolist() == [12]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_counts_are_never_read_as_means(shape, tmp_path):
+    path = tmp_path / "x"
+    path.write_text(SHAPES[shape])
+    with pytest.raises(DataError, match="leave --means_only out"):
+        label_formats.read(path, means_only=True)
+
+
 def test_lists_of_ids(tmp_path):
     path = tmp_path / "val.txt"
     path.write_text("28456.jpg 0\n175880.jpg 1\n")

@@ -52,7 +52,8 @@ def claim(config: Config, workdir: Path) -> None:
     stored = read_json(path)
     here = flat(config)
     if stored:
-        there = flat(ConfigDict(stored))
+        # an option that is younger than the workdir had its default there
+        there = flat(get_config()) | flat(ConfigDict(stored))
         differ = [
             name
             for name in sorted({*here, *there})

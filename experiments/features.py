@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
@@ -33,7 +34,7 @@ from mtp.data.pipeline import evaluation_batches
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluate import Facts
 from mtp.mesh import compiler_options, data_mesh, put_batch
-from mtp.models import mtp_nasnet, pretrained
+from mtp.models import pretrained
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.models.pretrained import WeightsError
 from mtp.ops.canvas import to_float
@@ -89,10 +90,11 @@ def imagenet(weights: str, options: Mapping[str, Any]) -> Backbone:
     config = get_config()
     config.update_from_flattened_dict({**options, "model.weights": weights, "eval.split": "all"})
     experiment.configure(config)
-    # the heads are not used: any number of ratings will do
-    model = mtp_nasnet.build(config.model, 2, 0)
-    variables = jax.jit(functools.partial(experiment.fresh_variables, model))(0)
-    return Backbone(weights, config, _trunk(pretrained.load_backbones(variables, weights, "mobile")))
+    path = pretrained.locate(weights, "mobile")
+    arrays = jax.ShapeDtypeStruct((1, 63, 63, 3), jnp.float32), jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    shapes = jax.eval_shape(NASNet(NASNET_A["mobile"]).init, jax.random.key(0), *arrays)
+    loaded = pretrained.read(path, "mobile", shapes)
+    return Backbone(weights, config, {"params": loaded.params, "batch_stats": loaded.batch_stats})
 
 
 def of_workdir(workdir: Path, options: Mapping[str, Any], dataset: Dataset | None = None) -> Backbone:

@@ -70,11 +70,12 @@ def run(config: Config, workdir: Path) -> None:
     if finished:
         show(finished, workdir)
         return
+    # first of all, since a download may fail
+    origin = pretrained.origin(config.model.weights, config.model.backbone)
     built = experiment.prepare(config)
     announce(built)
     pictures = training_pictures(built.dataset)
     np.save(workdir / "training_pictures.npy", pictures)
-    origin = pretrained.origin(config.model.weights, config.model.backbone)
     meta = {
         "config": json.loads(config.to_json()),
         "facts": built.facts.to_json(),

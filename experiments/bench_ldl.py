@@ -35,14 +35,14 @@ PAIRS = 7
 LONG_PAIRS = 3  # of python-ldl's scaling, seconds each
 GAPS = (1e-2, 1e-4)
 SCALE = {
-    "iis_lld": {"solver": "closed"},
+    "iis_lld": {"solver": "overrelaxed"},
     "bfgs_lld": {},
     "aa_knn": {"k": 200},
     "ldsvr": {"features": 2048, "tolerance": 1e-7},
     "svdr_like": {"features": 2048, "tolerance": 1e-6},
 }
 COST = {
-    "iis_lld": {"solver": "closed", "iterations": 100},
+    "iis_lld": {"solver": "overrelaxed", "iterations": 100},
     "bfgs_lld": {},
     "aa_knn": {"k": 50},
     "ldsvr": {"features": 256, "tolerance": 1e-7},

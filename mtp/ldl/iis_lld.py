@@ -12,6 +12,9 @@ P(0) z^2 - A z - N(0) = 0; for other f_i it lies between ln(z) / max f and ln(z)
 steps inside this bracket, on the logarithm of the equation, which is nearly linear. "closed" replaces every f_i by
 max f (Darroch and Ratcliff's generalised iterative scaling): a lower bound too, cheaper and about twice as many
 iterations. Both raise the likelihood in every iteration, by steps of length ~ 1/f: slowly, where features are many.
+"overrelaxed" lengthens the closed form's steps by a factor that grows while the likelihood rises, and falls back to
+the step itself, and the factor to one, where it would not (Salakhutdinov and Roweis 2003, adaptive overrelaxed bound
+optimisation): the same fixed points, the same guarantee, far fewer iterations.
 """
 
 import functools
@@ -27,7 +30,8 @@ from mtp.ldl import checks, maxent
 from mtp.ldl.params import Convergence, Params, fitted
 
 NAME = "iis_lld"
-SOLVERS = ("newton", "closed")
+SOLVERS = ("newton", "closed", "overrelaxed")
+GROWTH = 1.25  # of the overrelaxed step's factor, an iteration
 NEWTON_STEPS = 3  # residual 9 -> 5e-2 -> 7e-6 -> 2e-13
 LARGEST = 20.0  # |step| max f; a rating that nobody used would go to minus infinity
 CHUNK = 50  # iterations of one program call
@@ -78,11 +82,13 @@ def _iterate(
     """Iterations in chunks of one program, until L stands still; how many steps were clipped."""
     objective = [float(maxent.loss(w, *arrays))]
     least = tolerance * arrays[1].shape[0]
-    clipped, done = 0, 0
+    clipped, done, factor = 0, 0, jnp.ones(())
     with tqdm(total=iterations, desc="IIS-LLD", unit="it", disable=None, leave=False) as bar:
         while done < iterations:
             stop = min(CHUNK, iterations - done)
-            w, values, taken, clips = _chunk(w, objective[-1], least, stop, *arrays, solver=solver)
+            w, values, taken, clips, factor = _chunk(
+                w, objective[-1], factor, least, stop, *arrays, solver=solver
+            )
             objective += np.asarray(values)[: int(taken)].tolist()
             clipped, done = clipped + int(clips), done + int(taken)
             bar.update(int(taken))
@@ -95,9 +101,18 @@ def _iterate(
 
 @functools.partial(jax.jit, static_argnames="solver")
 def _chunk(
-    w: Array, value: Array, least: Array, stop: Array, x: Array, d: Array, weight: Array, *, solver: str
+    w: Array,
+    value: Array,
+    factor: Array,
+    least: Array,
+    stop: Array,
+    x: Array,
+    d: Array,
+    weight: Array,
+    *,
+    solver: str,
 ) -> tuple[Array, ...]:
-    """At most `stop` iterations: W, the objective after each, how many, how many clipped steps.
+    """At most `stop` iterations: W, the objective after each, how many, how many clipped steps, the next factor.
 
     Rows lie along the last axis of every array, the long one: sums over ratings are then vector operations.
     """
@@ -118,11 +133,14 @@ def _chunk(
         return terms * (weight / total), value
 
     def goes_on(state: tuple) -> Bool[Array, ""]:
-        _, _, _, last, before, done, _ = state
+        _, _, _, last, before, done, _, _ = state
         return (done < stop) & ((done == 0) | (before - last >= least))
 
+    def moved(w: Array) -> tuple[Array, Array, Array]:
+        return w, *model(w)
+
     def iteration(state: tuple) -> tuple:
-        w, p, values, last, _, done, clips = state
+        w, p, values, last, _, done, clips, factor = state
         z = _closed_form(target, *jnp.split(signed @ p.T, 2))
         step = jnp.log(z) / longest
         if solver == "newton":
@@ -130,13 +148,19 @@ def _chunk(
             bracket = jnp.minimum(step, other), jnp.maximum(step, other)
             step = _newton(step, bracket, target, p, x, lengths, limit)
         clips += jnp.sum(jnp.abs(step) >= limit)
-        w += jnp.clip(step, -limit, limit)
-        p, new = model(w)
-        return w, p, values.at[done].set(new), new, last, done + 1, clips
+        step = jnp.clip(step, -limit, limit)
+        if solver == "overrelaxed":
+            bold = moved(w + factor * step)
+            rises = bold[2] <= last
+            w, p, new = lax.cond(rises, lambda: bold, lambda: moved(w + step))
+            factor = jnp.where(rises, factor * GROWTH, 1.0)
+        else:
+            w, p, new = moved(w + step)
+        return w, p, values.at[done].set(new), new, last, done + 1, clips, factor
 
-    first = (w, model(w)[0], jnp.zeros(CHUNK), jnp.asarray(value), jnp.inf, 0, 0)
-    w, _, values, _, _, done, clips = lax.while_loop(goes_on, iteration, first)
-    return w, values, jnp.asarray(done), jnp.asarray(clips)
+    first = (w, model(w)[0], jnp.zeros(CHUNK), jnp.asarray(value), jnp.inf, 0, 0, factor)
+    w, _, values, _, _, done, clips, factor = lax.while_loop(goes_on, iteration, first)
+    return w, values, jnp.asarray(done), jnp.asarray(clips), factor
 
 
 def _closed_form(

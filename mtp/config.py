@@ -68,9 +68,8 @@ def get_config() -> Config:
     c.model.bn_momentum_pretrained = 0.9997  # Keras' NASNet
 
     c.loss = ConfigDict()
-    c.loss.target = (
-        "histogram"  # what the distribution task learns; "mean": its mean alone, for data without more
-    )
+    c.loss.target = "histogram"  # what the distribution task learns; "mean": the mean rating alone
+    c.loss.smoothing = 0.0  # share of the mean histogram in every training histogram, 0 to below 1
     c.loss.emd_r = 2  # exponent of Eq. 2
     c.loss.emd_squared = False  # True: mean of squares, no root
     c.loss.task_weight = "kendall"  # Eq. 1; "sum": losses simply added

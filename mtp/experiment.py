@@ -131,15 +131,22 @@ def learn_facts(dataset: Dataset, config: Config) -> Facts:
 
 
 def training_labels(dataset: Dataset, facts: Facts, config: Config) -> dict[str, np.ndarray]:
-    """Labels and weights of every picture, float32; whatever is not in the training split weighs zero."""
-    truth = histograms(dataset.votes)
+    """Labels and weights of every picture, float32; whatever is not in the training split weighs zero.
+
+    Label smoothing is towards the training split's mean histogram (Pereyra et al. 2017, "unigram").
+    Errors: ConfigError where loss.smoothing is no share.
+    """
+    truth, share = histograms(dataset.votes), config.loss.smoothing
+    if not 0 <= share < 1:
+        raise ConfigError(f"loss.smoothing must be a share from 0 to below 1, not {share}")
+    smooth = (1 - share) * truth + share * np.array(facts.mean_histogram)
     rows = dataset.indices("train")
     weights = np.zeros((2, len(dataset)), np.float32)
     weights[:, rows] = weighting.reliability(
         dataset.votes[rows], config.loss.reliability, facts.threshold, facts.tau, config.seed
     )
     labels = {
-        "distribution": truth.astype(np.float32),
+        "distribution": smooth.astype(np.float32),
         "distribution_weight": weights[0],
         "two_category": (mean_and_std(truth)[0] > facts.threshold).astype(np.float32),
         "two_category_weight": weights[1],

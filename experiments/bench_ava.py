@@ -142,14 +142,14 @@ def epoch_order() -> tuple[float, float]:
 
 
 def enlarged(data_dir: Path, target: Path) -> Path:
-    """A table of as many records as AVA has: those of a built set under more ids (a start reads no picture)."""
+    """A built set whose table has as many rows as AVA: its own under more ids (a start reads no picture)."""
     name = Path("ava") / "1.0.0" / ava_table.NAME
+    shutil.copytree(data_dir, target)
     table = ava_table.load(data_dir / name)
     more = np.setdiff1d(np.arange(1, 2 * ROWS), table.ids)[: ROWS - len(table)]
     columns = ("votes", "tags", "challenges", "sizes", "styles_train", "styles_test")
     repeated = {column: getattr(table, column)[np.arange(ROWS) % len(table)] for column in columns}
     repeated |= {"ids": np.concatenate([table.ids, more]), "hashes": np.arange(ROWS, dtype=np.uint64)}
-    (target / name).parent.mkdir(parents=True)
     ava_table.save(target / name, dataclasses.replace(table, **repeated))
     return target
 

@@ -216,6 +216,7 @@ def one(name: str, path: str | None) -> None:
 
 def cost(folder: Path) -> None:
     """Fit and prediction of as many rows, one of n, d, K changed at a time; a plot."""
+    folder.mkdir(parents=True, exist_ok=True)
     axes = {
         "n": [(n, 64, 10) for n in (500, 2000, 8000)],
         "d": [(2000, d, 10) for d in (16, 64, 256)],
@@ -264,7 +265,9 @@ def _draw(found: dict[str, list[tuple[int, list[float]]]], path: Path) -> None:
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("fit and predict, s of the processor")
-    panels[-1].legend(frameon=False, fontsize=8)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8
+    )
     figure.savefig(path, dpi=150)
 
 

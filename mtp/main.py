@@ -70,9 +70,9 @@ def run(config: Config, workdir: Path) -> None:
     if finished:
         show(finished, workdir)
         return
-    # first of all, since a download may fail
-    origin = pretrained.origin(config.model.weights, config.model.backbone)
     built = experiment.prepare(config)
+    # before any work on the pictures, since a download may fail
+    origin = pretrained.origin(config.model.weights, config.model.backbone)
     announce(built)
     pictures = training_pictures(built.dataset)
     np.save(workdir / "training_pictures.npy", pictures)

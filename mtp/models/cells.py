@@ -160,7 +160,7 @@ class Cell(nn.Module):
                 self.depthwise,
                 name=self._name(f"separable_conv_{layer}_{operation.name}"),
             )
-            x = convolution(jax.nn.relu(x), sizes)
+            x = convolution(x, sizes)
             sizes = halved_sizes(sizes) if stride == 2 else sizes
             x = BatchNorm(name=self._name(f"separable_conv_{layer}_bn_{operation.name}"))(
                 x, sizes, statistics

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mtp.ops.canvas import Sizes, masked, valid_mask
+from mtp.ops import batch_norm
+from mtp.ops.canvas import Sizes
 from mtp.ops.depthwise import Depthwise, depthwise
 
 Map = Float[Array, "B H W C"]
@@ -37,27 +38,22 @@ class BatchNorm(nn.Module):
         beta = self.param("beta", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "moving_mean", jnp.zeros, channels)
         running_variance = self.variable("batch_stats", "moving_variance", jnp.ones, channels)
-        wide = x.astype(jnp.float32)
         mean, variance = running_mean.value, running_variance.value
-        if statistics is not None:
-            batch_mean, batch_variance = _moments(wide, sizes)
-            if not self.is_initializing():
-                keep = jnp.where(statistics.frozen, 1.0, statistics.momentum)
-                running_mean.value = keep * mean + (1 - keep) * batch_mean
-                running_variance.value = keep * variance + (1 - keep) * batch_variance
-            mean = jnp.where(statistics.frozen, mean, batch_mean)
-            variance = jnp.where(statistics.frozen, variance, batch_variance)
-        scale = gamma / jnp.sqrt(variance + self.epsilon)
-        return (wide * scale + (beta - mean * scale)).astype(x.dtype)
+        if statistics is None:
+            return batch_norm.scaled(x, gamma, beta, mean, variance, self.epsilon)
+        running = batch_norm.Running(mean, variance, statistics.frozen)
+        y, batch_mean, batch_variance = batch_norm.normalised(x, sizes, gamma, beta, running, self.epsilon)
+        if not self.is_initializing():
+            keep = jnp.where(statistics.frozen, 1.0, statistics.momentum)
+            running_mean.value = keep * mean + (1 - keep) * batch_mean
+            running_variance.value = keep * variance + (1 - keep) * batch_variance
+        return y
 
 
-def _moments(x: Map, sizes: Sizes) -> tuple[Float[Array, " C"], Float[Array, " C"]]:
-    """Mean and variance of each channel over the valid cells of the whole batch."""
-    inside = valid_mask(sizes, x.shape[1], x.shape[2])
-    count = jnp.maximum(jnp.sum((sizes[:, 0] * sizes[:, 1]).astype(jnp.float32)), 1.0)
-    mean = jnp.sum(jnp.where(inside, x, 0), axis=(0, 1, 2)) / count
-    variance = jnp.sum(jnp.where(inside, jnp.square(x - mean), 0), axis=(0, 1, 2)) / count
-    return mean, variance
+def _product(x: Map, kernel: Float[Array, "C F"]) -> Mixed:
+    """Over channels, of two matrices: with more axes XLA copies x, transposed, for the kernel's gradient."""
+    rows = x.reshape(-1, x.shape[-1])
+    return (rows @ kernel).reshape(*x.shape[:-1], -1)
 
 
 class Pointwise(nn.Module):
@@ -72,7 +68,7 @@ class Pointwise(nn.Module):
     def __call__(self, x: Map) -> Mixed:
         shape = (1, 1, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        y = x.astype(self.dtype) @ kernel[0, 0].astype(self.dtype)
+        y = _product(x.astype(self.dtype), kernel[0, 0].astype(self.dtype))
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y
@@ -84,7 +80,7 @@ def _normal_over_taps(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 class SeparableConv(nn.Module):
-    """k x k depthwise, then 1x1 pointwise, no bias; zeroes what lies outside the pictures first."""
+    """ReLU inside the pictures, k x k depthwise, then 1x1 pointwise, no bias."""
 
     features: int
     window: int
@@ -97,5 +93,5 @@ class SeparableConv(nn.Module):
         window, channels = self.window, x.shape[-1]
         first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))
         second = self.param("pointwise_kernel", nn.initializers.he_normal(), (1, 1, channels, self.features))
-        y = self.depthwise(masked(x, sizes).astype(self.dtype), first[..., 0], self.stride)
-        return y @ second[0, 0].astype(self.dtype)
+        y = self.depthwise(x.astype(self.dtype), sizes, first[..., 0], self.stride)
+        return _product(y, second[0, 0].astype(self.dtype))

@@ -1,4 +1,5 @@
-// Depthwise convolution of NHWC float32 maps, and its two gradients, as handlers of XLA's foreign function interface.
+// ReLU and depthwise convolution of NHWC float32 maps, and its two gradients, as handlers of XLA's foreign function
+// interface. A map holds one picture a slot, in the bottom-right corner; the convolution sees zeros elsewhere.
 //
 // A row of W pixels of C channels is read as one flat run of W * C numbers: shifting by one pixel is shifting by C,
 // and the kernel repeats every C numbers. Every vector is then full whatever C is (11, 22 and 44 are no multiples of
@@ -67,6 +68,9 @@ struct Shape {
   int64_t products() const { return batch * out_height * out_row() * window * window; }
 };
 
+// Valid heights and widths of a batch's pictures, (B, 2).
+typedef const int32_t* Sizes;
+
 // Each thread keeps its scratch: fresh pages for every call would cost as much as the arithmetic.
 float* scratch(int64_t size) {
   static thread_local std::vector<float> buffer;
@@ -104,6 +108,44 @@ struct Tiling {
   int64_t last(int64_t tile) const { return std::min(first(tile) + rows, height); }
 };
 
+// The rows of one slot of a map. Pixels above `top` and left of `left` lie outside its picture.
+struct Slot {
+  const float* data;
+  int64_t height, width, top, left;
+
+  const float* row(int64_t h, int64_t channels) const {
+    return h < top || h >= height ? nullptr : data + h * width * channels;
+  }
+};
+
+Slot input_slot(const Shape& s, const float* x, Sizes sizes, int64_t b) {
+  const int64_t height = std::clamp<int64_t>(sizes[2 * b], 0, s.height);
+  const int64_t width = std::clamp<int64_t>(sizes[2 * b + 1], 0, s.width);
+  return {x + b * s.height * s.row(), s.height, s.width, s.height - height, s.width - width};
+}
+
+Slot output_slot(const Shape& s, const float* dy, int64_t b) {
+  return {dy + b * s.out_height * s.out_row(), s.out_height, s.out_width, 0, 0};
+}
+
+// Rows first .. last - 1 of the slot of a gradient by x, which only passes where x is positive and inside.
+void gate(const Slot& x, int64_t channels, float* dx, int64_t first, int64_t last) {
+  for (int64_t h = first; h < last; ++h) {
+    float* to = dx + h * x.width * channels;
+    const float* from = x.row(h, channels);
+    const int64_t begin = (from ? x.left : x.width) * channels;
+    std::memset(to, 0, begin * sizeof(float));
+    for (int64_t t = begin; t < x.width * channels; ++t) to[t] = from[t] > 0 ? to[t] : 0;
+  }
+}
+
+// NaN stays NaN, as in jax.nn.relu.
+inline void rectify(float* to, const float* from, int64_t length) {
+  for (int64_t t = 0; t < length; ++t) to[t] = from[t] < 0 ? 0 : from[t];
+}
+
+inline void copy(float* to, const float* from, int64_t length) { std::memcpy(to, from, length * sizeof(float)); }
+
 // Rows in scratch: `before` zero pixels, the row, zeros. Pixel u lies in phase u % stride at place u / stride.
 struct Padded {
   float* data;
@@ -111,33 +153,32 @@ struct Padded {
 
   int64_t row() const { return stride * phase; }
 
-  // Row `index` of the scratch from a row of `width` pixels, or zeros where there is none.
-  void fill(int64_t index, const float* from, int64_t width) const {
+  // Row `index` of the scratch from row h of a slot, or zeros where it has none; `take` copies or rectifies.
+  template <typename Take>
+  void fill(int64_t index, const Slot& slot, int64_t h, Take take) const {
     float* to = data + index * row();
-    const int64_t begin = before * channels, length = width * channels;
+    const float* from = slot.row(h, channels);
     if (from && stride == 1) {
+      const int64_t begin = (before + slot.left) * channels, length = (slot.width - slot.left) * channels;
       std::memset(to, 0, begin * sizeof(float));
-      std::memcpy(to + begin, from, length * sizeof(float));
+      take(to + begin, from + slot.left * channels, length);
       std::memset(to + begin + length, 0, (phase - begin - length) * sizeof(float));
       return;
     }
     std::memset(to, 0, row() * sizeof(float));
     if (!from) return;
-    for (int64_t w = 0; w < width; ++w) {
+    for (int64_t w = slot.left; w < slot.width; ++w) {
       const int64_t u = w + before;
-      std::memcpy(to + u % stride * phase + u / stride * channels, from + w * channels, channels * sizeof(float));
+      take(to + u % stride * phase + u / stride * channels, from + w * channels, channels);
     }
   }
-};
 
-// Padded rows first .. first + count - 1 of a picture of height x width pixels.
-void fill_rows(const Padded& padded, const float* picture, int64_t height, int64_t width, int64_t first,
-               int64_t count) {
-  for (int64_t q = 0; q < count; ++q) {
-    const int64_t h = first + q;
-    padded.fill(q, h < 0 || h >= height ? nullptr : picture + h * width * padded.channels, width);
+  // Rows first .. first + count - 1.
+  template <typename Take>
+  void fill_rows(const Slot& slot, int64_t first, int64_t count, Take take) const {
+    for (int64_t q = 0; q < count; ++q) fill(q, slot, first + q, take);
   }
-}
+};
 
 // Taps of a kernel, each repeated along C + kLanes numbers so that a vector can begin at any channel.
 struct Taps {
@@ -207,16 +248,39 @@ std::vector<int64_t> tap_shifts(const Padded& padded, int64_t window) {
 int64_t most_rows(int64_t row) { return std::max<int64_t>(2 * kRows, 65536 / row); }
 
 template <int K, int S>
-void convolve(ffi::ThreadPool& pool, const Shape& s, const float* x, const Taps& taps, float* y) {
-  const int64_t phase = (s.out_width + (K - 1) / S) * s.channels + kLanes;
+int64_t forward_phase(const Shape& s) {
+  return (s.out_width + (K - 1) / S) * s.channels + kLanes;
+}
+
+template <int K, int S>
+void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const Taps& taps, float* y) {
+  const int64_t phase = forward_phase<K, S>(s);
   const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase));
   for_each_tile(pool, s.batch * tiling.chunks, s.products(), [&](int64_t tile) {
     const int64_t b = tiling.picture(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     const int64_t count = (rows - 1) * S + K;
     const Padded padded{scratch(count * S * phase), s.channels, s.left, S, phase};
-    fill_rows(padded, x + b * s.height * s.row(), s.height, s.width, first * S - s.top, count);
+    padded.fill_rows(input_slot(s, x, sizes, b), first * S - s.top, count, rectify);
     correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps,
                        y + (b * s.out_height + first) * s.out_row(), s.out_row(), s.out_row(), rows);
+  });
+}
+
+// Of stride 1: the same sums over dy with the kernel flipped.
+template <int K>
+void input_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy,
+                    const Taps& taps, float* dx) {
+  const int64_t phase = forward_phase<K, 1>(s);
+  const Tiling tiling(s.batch, s.height, most_rows(phase));
+  for_each_tile(pool, s.batch * tiling.chunks, s.products(), [&](int64_t tile) {
+    const int64_t b = tiling.picture(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
+    const int64_t count = rows - 1 + K;
+    const Padded padded{scratch(count * phase), s.channels, s.left, 1, phase};
+    padded.fill_rows(output_slot(s, dy, b), first - s.top, count, copy);
+    float* to = dx + b * s.height * s.row();
+    correlate<1, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps, to + first * s.row(), s.row(),
+                       s.row(), rows);
+    gate(input_slot(s, x, sizes, b), s.channels, to, first, first + rows);
   });
 }
 
@@ -238,7 +302,8 @@ void scatter_phase(const Shape& s, const Padded& dy, int64_t dy_row, const Taps&
 }
 
 template <int K>
-void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* dy, const Taps* taps, float* dx) {
+void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy,
+                            const Taps* taps, float* dx) {
   constexpr int kEven = (K + 1) / 2, kOdd = K / 2;
   const int64_t pixels = kEven - 1 + (s.width - 1 + s.left) / 2 + 1, phase = pixels * s.channels + kLanes;
   const int64_t wide = std::max(phase, (s.out_width + kEven - 1) * s.channels + kLanes);
@@ -249,7 +314,7 @@ void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* 
     float* data = scratch(count * wide + (end - begin) * (s.row() + kLanes));
     const Padded padded{data, s.channels, kEven - 1, 1, wide};
     float* buffer = data + count * wide;
-    fill_rows(padded, dy + b * s.out_height * s.out_row(), s.out_height, s.out_width, first, count);
+    padded.fill_rows(output_slot(s, dy, b), first, count, copy);
     for (int64_t a = 0; a < 2; ++a) {
       const int64_t m = (begin + s.top - a + 1) / 2, rows = (end - 1 + s.top - a) / 2 - m + 1;
       if (rows <= 0 || 2 * m + a - s.top >= end) continue;
@@ -263,6 +328,7 @@ void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* 
         scatter_phase<kOdd, kOdd>(s, padded, dy_row, taps[3], buffer, to, rows, 1);
       }
     }
+    gate(input_slot(s, x, sizes, b), s.channels, dx + b * s.height * s.row(), begin, end);
   });
 }
 
@@ -306,9 +372,9 @@ void accumulate_group(int64_t group, const float* x, int64_t x_row, const int64_
   }
 }
 
-// Kernel gradient of one tile: output rows first .. first + rows - 1 of one picture, into part[K][K][C].
+// Kernel gradient of one tile: output rows first .. first + rows - 1 of one slot, into part[K][K][C].
 template <int K, int S>
-void kernel_gradient_tile(const Shape& s, const float* x, const float* dy, int64_t first, int64_t rows, float* part) {
+void kernel_gradient_tile(const Shape& s, const Slot& x, const Slot& dy, int64_t first, int64_t rows, float* part) {
   constexpr int64_t kGroup = std::min(5, kSums / K);
   const int64_t period = std::lcm(s.channels, static_cast<int64_t>(kLanes));
   const int64_t length = round_up(s.out_row(), period), phase = length + ((K - 1) / S) * s.channels + kLanes;
@@ -317,10 +383,10 @@ void kernel_gradient_tile(const Shape& s, const float* x, const float* dy, int64
   const Padded padded{data, s.channels, s.left, S, phase};
   const Padded slopes{data + count * S * phase, s.channels, 0, 1, length};
   float* sums = slopes.data + (rows + 2 * spare) * length;
-  fill_rows(padded, x, s.height, s.width, first * S - s.top, count);
+  padded.fill_rows(x, first * S - s.top, count, rectify);
   // rows of other tiles count there, not here
   for (int64_t r = -spare; r < rows + spare; ++r)
-    slopes.fill(r + spare, r < 0 || r >= rows ? nullptr : dy + (first + r) * s.out_row(), s.out_width);
+    slopes.fill(r + spare, dy, r < 0 || r >= rows ? -1 : first + r, copy);
   const std::vector<int64_t> shift = tap_shifts(padded, K);
   for (int64_t a = 0; a < S; ++a) {
     for (int64_t i0 = a; i0 < K; i0 += kGroup * S) {
@@ -345,13 +411,13 @@ void kernel_gradient_tile(const Shape& s, const float* x, const float* dy, int64
 }
 
 template <int K, int S>
-void kernel_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const float* dy, float* dk) {
+void kernel_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy, float* dk) {
   const Tiling tiling(s.batch, s.out_height, 32);
   const int64_t tiles = s.batch * tiling.chunks, size = K * K * s.channels;
   std::vector<float> parts(tiles * size);
   for_each_tile(pool, tiles, s.products(), [&](int64_t tile) {
     const int64_t b = tiling.picture(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
-    kernel_gradient_tile<K, S>(s, x + b * s.height * s.row(), dy + b * s.out_height * s.out_row(), first, rows,
+    kernel_gradient_tile<K, S>(s, input_slot(s, x, sizes, b), output_slot(s, dy, b), first, rows,
                                parts.data() + tile * size);
   });
   std::fill(dk, dk + size, 0.0f);
@@ -388,6 +454,7 @@ void dispatch(int64_t window, int64_t stride, F f) {
 
 using Map = ffi::Buffer<ffi::F32, 4>;
 using Kernel = ffi::Buffer<ffi::F32, 3>;
+using PictureSizes = ffi::Buffer<ffi::S32, 2>;
 
 std::string text(ffi::Span<const int64_t> shape) {
   std::string result = "(";
@@ -395,14 +462,17 @@ std::string text(ffi::Span<const int64_t> shape) {
   return result + ")";
 }
 
-ffi::Error check(ffi::Span<const int64_t> x, ffi::Span<const int64_t> kernel, ffi::Span<const int64_t> y,
-                 int64_t stride) {
+ffi::Error check(ffi::Span<const int64_t> x, ffi::Span<const int64_t> sizes, ffi::Span<const int64_t> kernel,
+                 ffi::Span<const int64_t> y, int64_t stride) {
   const int64_t k = kernel[0];
   if ((k != 3 && k != 5 && k != 7) || kernel[1] != k || kernel[2] != x[3])
     return ffi::Error::InvalidArgument("depthwise: a kernel must be (k, k, C) with k of 3, 5 or 7, C = " +
                                        std::to_string(x[3]) + "; it is " + text(kernel));
   if (stride != 1 && stride != 2)
     return ffi::Error::InvalidArgument("depthwise: stride must be 1 or 2, not " + std::to_string(stride));
+  if (sizes[0] != x[0] || sizes[1] != 2)
+    return ffi::Error::InvalidArgument("depthwise: the pictures' sizes must be (" + std::to_string(x[0]) +
+                                       ", 2); they are " + text(sizes));
   if (y[0] != x[0] || y[1] != ceil_div(x[1], stride) || y[2] != ceil_div(x[2], stride) || y[3] != x[3])
     return ffi::Error::InvalidArgument("depthwise: maps " + text(x) + " and " + text(y) +
                                        " do not belong together at stride " + std::to_string(stride));
@@ -411,19 +481,24 @@ ffi::Error check(ffi::Span<const int64_t> x, ffi::Span<const int64_t> kernel, ff
 
 bool empty(const Shape& s) { return s.batch * s.height * s.width * s.channels == 0; }
 
-ffi::Error Forward(ffi::ThreadPool pool, Map x, Kernel kernel, ffi::Result<Map> y, int64_t stride) {
-  if (auto error = check(x.dimensions(), kernel.dimensions(), y->dimensions(), stride); error.failure()) return error;
+ffi::Error Forward(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kernel, ffi::Result<Map> y,
+                   int64_t stride) {
+  if (auto error = check(x.dimensions(), sizes.dimensions(), kernel.dimensions(), y->dimensions(), stride);
+      error.failure())
+    return error;
   const Shape s(x.dimensions(), kernel.dimensions()[0], stride);
   if (empty(s)) return ffi::Error::Success();
   const Taps taps = select_taps(kernel.typed_data(), s, 0, 0, 1, false);
   dispatch(s.window, stride, [&](auto k, auto step) {
-    convolve<k(), step()>(pool, s, x.typed_data(), taps, y->typed_data());
+    forward<k(), step()>(pool, s, x.typed_data(), sizes.typed_data(), taps, y->typed_data());
   });
   return ffi::Error::Success();
 }
 
-ffi::Error InputGradient(ffi::ThreadPool pool, Kernel kernel, Map dy, ffi::Result<Map> dx, int64_t stride) {
-  if (auto error = check(dx->dimensions(), kernel.dimensions(), dy.dimensions(), stride); error.failure())
+ffi::Error InputGradient(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kernel, Map dy, ffi::Result<Map> dx,
+                         int64_t stride) {
+  if (auto error = check(dx->dimensions(), sizes.dimensions(), kernel.dimensions(), dy.dimensions(), stride);
+      error.failure())
     return error;
   const Shape s(dx->dimensions(), kernel.dimensions()[0], stride);
   if (empty(s)) return ffi::Error::Success();
@@ -432,35 +507,55 @@ ffi::Error InputGradient(ffi::ThreadPool pool, Kernel kernel, Map dy, ffi::Resul
     for (int64_t b = 0; b < stride; ++b) taps.push_back(select_taps(kernel.typed_data(), s, a, b, stride, true));
   dispatch(s.window, stride, [&](auto k, auto step) {
     if constexpr (step() == 1) {
-      convolve<k(), 1>(pool, s, dy.typed_data(), taps[0], dx->typed_data());
+      input_gradient<k()>(pool, s, x.typed_data(), sizes.typed_data(), dy.typed_data(), taps[0], dx->typed_data());
     } else {
-      input_gradient_strided<k()>(pool, s, dy.typed_data(), taps.data(), dx->typed_data());
+      input_gradient_strided<k()>(pool, s, x.typed_data(), sizes.typed_data(), dy.typed_data(), taps.data(),
+                                  dx->typed_data());
     }
   });
   return ffi::Error::Success();
 }
 
-ffi::Error KernelGradient(ffi::ThreadPool pool, Map x, Map dy, ffi::Result<Kernel> dk, int64_t stride) {
-  if (auto error = check(x.dimensions(), dk->dimensions(), dy.dimensions(), stride); error.failure()) return error;
+ffi::Error KernelGradient(ffi::ThreadPool pool, Map x, PictureSizes sizes, Map dy, ffi::Result<Kernel> dk,
+                          int64_t stride) {
+  if (auto error = check(x.dimensions(), sizes.dimensions(), dk->dimensions(), dy.dimensions(), stride);
+      error.failure())
+    return error;
   const Shape s(x.dimensions(), dk->dimensions()[0], stride);
   if (empty(s)) {
     std::fill_n(dk->typed_data(), dk->element_count(), 0.0f);
     return ffi::Error::Success();
   }
   dispatch(s.window, stride, [&](auto k, auto step) {
-    kernel_gradient<k(), step()>(pool, s, x.typed_data(), dy.typed_data(), dk->typed_data());
+    kernel_gradient<k(), step()>(pool, s, x.typed_data(), sizes.typed_data(), dy.typed_data(), dk->typed_data());
   });
   return ffi::Error::Success();
 }
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    DepthwiseForward, Forward,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Map>().Arg<Kernel>().Ret<Map>().Attr<int64_t>("stride"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    DepthwiseInputGradient, InputGradient,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Kernel>().Arg<Map>().Ret<Map>().Attr<int64_t>("stride"));
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    DepthwiseKernelGradient, KernelGradient,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Map>().Arg<Map>().Ret<Kernel>().Attr<int64_t>("stride"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(DepthwiseForward, Forward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Map>()
+                                  .Arg<PictureSizes>()
+                                  .Arg<Kernel>()
+                                  .Ret<Map>()
+                                  .Attr<int64_t>("stride"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(DepthwiseInputGradient, InputGradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Map>()
+                                  .Arg<PictureSizes>()
+                                  .Arg<Kernel>()
+                                  .Arg<Map>()
+                                  .Ret<Map>()
+                                  .Attr<int64_t>("stride"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(DepthwiseKernelGradient, KernelGradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Map>()
+                                  .Arg<PictureSizes>()
+                                  .Arg<Map>()
+                                  .Ret<Kernel>()
+                                  .Attr<int64_t>("stride"));

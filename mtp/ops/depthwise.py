@@ -1,4 +1,7 @@
-"""Depthwise convolution with Keras' padding, its windows centred from the bottom-right corner.
+"""ReLU and depthwise convolution with Keras' padding, its windows centred from the bottom-right corner.
+
+NASNet puts a ReLU before every depthwise convolution, and a canvas needs zeros outside its pictures there: one
+operation of all three lets each implementation do them in one go.
 
 XLA lowers a grouped convolution on CPU to a scalar loop; the same convolution as a sum of shifted products
 vectorises over channels. Both are here, with their own gradients, chosen by platform at lowering time.
@@ -12,10 +15,12 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from mtp.ops.canvas import Sizes, masked
+
 Map = Float[Array, "B H W C"]
 Kernel = Float[Array, "k k C"]
 Strided = Float[Array, "B h w C"]  # ceil(H / stride), ceil(W / stride)
-# (x, kernel, stride) -> Strided: `depthwise` below, or another implementation of it; a type checker does not take
+# (x, sizes, kernel, stride) -> Strided: `depthwise` below, or another implementation of it; a type checker does not take
 # jax's custom_vjp for a callable
 Depthwise: TypeAlias = Any
 
@@ -41,10 +46,15 @@ def _strided(x: Map, row: int, column: int, height: int, width: int, stride: int
     return lax.slice(x, (0, row, column, 0), limits, strides)
 
 
-def convolve(x: Map, kernel: Kernel, stride: int) -> Strided:
-    """XLA's own grouped convolution."""
+def _rectified(x: Map, sizes: Sizes) -> Map:
+    """max(x, 0) inside the pictures, 0 outside."""
+    return masked(jax.nn.relu(x), sizes)
+
+
+def convolve(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
+    """`depthwise` by XLA's own grouped convolution."""
     return lax.conv_general_dilated(
-        x,
+        _rectified(x, sizes),
         kernel[:, :, None, :].astype(x.dtype),
         (stride, stride),
         _pads(x, kernel.shape[0], stride),
@@ -53,15 +63,17 @@ def convolve(x: Map, kernel: Kernel, stride: int) -> Strided:
     )
 
 
-def convolve_gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
-    """XLA's own gradients of it by x and kernel, for the gradient dy by its result."""
-    return jax.vjp(partial(convolve, stride=stride), x, kernel)[1](dy)
+def convolve_gradients(
+    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int
+) -> tuple[Map, Kernel]:
+    """Its gradients by x and kernel, for the gradient dy by its result."""
+    return jax.vjp(lambda x, kernel: convolve(x, sizes, kernel, stride), x, kernel)[1](dy)
 
 
-def _shifted_sum(x: Map, kernel: Kernel, stride: int) -> Strided:
+def _shifted_sum(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
     k = kernel.shape[0]
     height, width = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
-    wide = _padded(x, k, stride).astype(jnp.float32)
+    wide = _padded(_rectified(x, sizes), k, stride).astype(jnp.float32)
     total = jnp.zeros((x.shape[0], height, width, x.shape[3]), jnp.float32)
     for i in range(k):
         for j in range(k):
@@ -108,44 +120,46 @@ def _kernel_gradient(x: Map, kernel: Kernel, dy: Strided, stride: int) -> Kernel
     return lax.scan(add_row, zero, jnp.arange(dy.shape[1]))[0].astype(kernel.dtype)
 
 
-def _shifted_gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
-    return _input_gradient(x, kernel, dy, stride), _kernel_gradient(x, kernel, dy, stride)
+def _shifted_gradients(
+    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int
+) -> tuple[Map, Kernel]:
+    z = _rectified(x, sizes)
+    dx = jnp.where(z > 0, _input_gradient(z, kernel, dy, stride), 0)
+    return dx, _kernel_gradient(z, kernel, dy, stride)
 
 
 # Both are jitted so that the many layers of one shape are traced and lowered once.
 @partial(jax.jit, static_argnames="stride")
-def _convolved(x: Map, kernel: Kernel, stride: int) -> Strided:
-    return lax.platform_dependent(
-        x, kernel, cpu=partial(_shifted_sum, stride=stride), default=partial(convolve, stride=stride)
-    )
+def _convolved(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
+    cpu, default = partial(_shifted_sum, stride=stride), partial(convolve, stride=stride)
+    return lax.platform_dependent(x, sizes, kernel, cpu=cpu, default=default)
 
 
 @partial(jax.jit, static_argnames="stride")
-def _gradients(x: Map, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
-    return lax.platform_dependent(
-        x,
-        kernel,
-        dy,
-        cpu=partial(_shifted_gradients, stride=stride),
-        default=partial(convolve_gradients, stride=stride),
-    )
+def _gradients(x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
+    cpu, default = (partial(f, stride=stride) for f in (_shifted_gradients, convolve_gradients))
+    return lax.platform_dependent(x, sizes, kernel, dy, cpu=cpu, default=default)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def depthwise(x: Map, kernel: Kernel, stride: int) -> Strided:
-    """One k x k filter a channel: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), C), stride 1 or 2.
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def depthwise(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
+    """ReLU, then one k x k filter a channel: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), C).
 
-    x must be zero outside its pictures (`canvas.masked`); sums are in float32.
+    What x holds outside its pictures of `sizes` does not matter. stride: 1 or 2. Sums are in float32.
     """
-    return _convolved(x, kernel, stride)
+    return _convolved(x, sizes, kernel, stride)
 
 
-def _forward(x: Map, kernel: Kernel, stride: int) -> tuple[Strided, tuple[Map, Kernel]]:
-    return depthwise(x, kernel, stride), (x, kernel)
+Saved: TypeAlias = tuple[Map, Sizes, Kernel]
 
 
-def _backward(stride: int, saved: tuple[Map, Kernel], dy: Strided) -> tuple[Map, Kernel]:
-    return _gradients(*saved, dy, stride)
+def _forward(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> tuple[Strided, Saved]:
+    return depthwise(x, sizes, kernel, stride), (x, sizes, kernel)
+
+
+def _backward(stride: int, saved: Saved, dy: Strided) -> tuple[Map, None, Kernel]:
+    dx, dk = _gradients(*saved, dy, stride)
+    return dx, None, dk
 
 
 depthwise.defvjp(_forward, _backward)

@@ -1,4 +1,4 @@
-"""The depthwise convolution as a compiled kernel for CPUs.  Built once, on request: python -m mtp.ops.native
+"""ReLU and depthwise convolution as a compiled kernel for CPUs.  Built once, on request: python -m mtp.ops.native
 
 It gives what `mtp.ops.depthwise` gives, up to the order of float32 sums, as one operation of the program instead of
 k * k: the program runs and compiles faster. Elsewhere than on CPUs the convolution stays XLA's. The library lies in
@@ -26,7 +26,8 @@ from jax import lax
 from jaxtyping import Array
 
 from mtp.config import CACHE, ConfigError
-from mtp.ops.depthwise import Depthwise, Kernel, Map, Strided, convolve, convolve_gradients
+from mtp.ops.canvas import Sizes
+from mtp.ops.depthwise import Depthwise, Kernel, Map, Saved, Strided, convolve, convolve_gradients
 
 SOURCE = Path(__file__).with_name("depthwise.cc")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread")
@@ -94,43 +95,50 @@ def load(folder: Path = CACHE / "native") -> Depthwise:
 
 
 def _call(symbol: str, shape: tuple[int, ...], stride: int, *arguments: Array) -> Array:
-    """A float32 result of this shape."""
+    """A float32 result of this shape; `arguments` are maps and kernels as float32, and the pictures' sizes."""
     result = jax.ShapeDtypeStruct(shape, jnp.float32)
-    wide = (a.astype(jnp.float32) for a in arguments)
+    wide = (a.astype(jnp.float32 if jnp.issubdtype(a.dtype, jnp.floating) else jnp.int32) for a in arguments)
     return jax.ffi.ffi_call(symbol, result)(*wide, stride=np.int64(stride))
 
 
-def _native(x: Map, kernel: Kernel, *, stride: int) -> Strided:
+def _native(x: Map, sizes: Sizes, kernel: Kernel, *, stride: int) -> Strided:
     b, height, width, channels = x.shape
     shape = (b, -(-height // stride), -(-width // stride), channels)
-    return _call("DepthwiseForward", shape, stride, x, kernel).astype(x.dtype)
+    return _call("DepthwiseForward", shape, stride, x, sizes, kernel).astype(x.dtype)
 
 
-def _native_gradients(x: Map, kernel: Kernel, dy: Strided, *, stride: int) -> tuple[Map, Kernel]:
-    dx = _call("DepthwiseInputGradient", x.shape, stride, kernel, dy)
-    dk = _call("DepthwiseKernelGradient", kernel.shape, stride, x, dy)
+def _native_gradients(
+    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, *, stride: int
+) -> tuple[Map, Kernel]:
+    dx = _call("DepthwiseInputGradient", x.shape, stride, x, sizes, kernel, dy)
+    dk = _call("DepthwiseKernelGradient", kernel.shape, stride, x, sizes, dy)
     return dx.astype(x.dtype), dk.astype(kernel.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def depthwise(x: Map, kernel: Kernel, stride: int) -> Strided:
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def depthwise(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
     """`mtp.ops.depthwise.depthwise` with windows 3, 5 and 7; `load` must have been called."""
     return lax.platform_dependent(
-        x, kernel, cpu=partial(_native, stride=stride), default=partial(convolve, stride=stride)
+        x,
+        sizes,
+        kernel,
+        cpu=partial(_native, stride=stride),
+        default=partial(convolve, stride=stride),
     )
 
 
-def _forward(x: Map, kernel: Kernel, stride: int) -> tuple[Strided, tuple[Map, Kernel]]:
-    return depthwise(x, kernel, stride), (x, kernel)
+def _forward(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> tuple[Strided, Saved]:
+    return depthwise(x, sizes, kernel, stride), (x, sizes, kernel)
 
 
-def _backward(stride: int, saved: tuple[Map, Kernel], dy: Strided) -> tuple[Map, Kernel]:
-    return lax.platform_dependent(
+def _backward(stride: int, saved: Saved, dy: Strided) -> tuple[Map, None, Kernel]:
+    dx, dk = lax.platform_dependent(
         *saved,
         dy,
         cpu=partial(_native_gradients, stride=stride),
         default=partial(convolve_gradients, stride=stride),
     )
+    return dx, None, dk
 
 
 depthwise.defvjp(_forward, _backward)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from experiments.benchmark import Missing, Run, random_pictures
-from mtp import experiment, optim
+from mtp import experiment, memory, optim
 from mtp.config import CACHE, Config, ConfigError, get_config
 from mtp.data import buckets
 from mtp.data.buckets import Shape
@@ -27,7 +27,8 @@ PATHS = {"plain": False, "native kernel": True}  # run.native; the kernel is bui
 
 
 def cached(folder: str = str(CACHE / "xla")) -> None:
-    """Compiled programs are kept and found in `folder`, by default where the command line keeps its own."""
+    """The process set up as the command line does; compiled programs are kept and found in `folder`."""
+    memory.keep_freed()
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
@@ -44,7 +45,7 @@ def trunk_and_linear_head(native: bool, **model: Any) -> Config:
 def network(config: Config) -> mtp_nasnet.MTPNasNet:
     """Errors: Missing where the native kernel is asked for and not built."""
     try:
-        return mtp_nasnet.build(config.model, RATINGS, 0, experiment.convolution(config))
+        return mtp_nasnet.build(config.model, RATINGS, 0, experiment.kernels(config))
     except ConfigError as error:
         raise Missing(str(error)) from error
 

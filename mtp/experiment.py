@@ -24,7 +24,7 @@ from mtp.evaluate import Facts
 from mtp.mesh import batch_sharding, compiler_options, data_mesh, replicated, replicated_shapes
 from mtp.models import heads, mtp_nasnet, pretrained
 from mtp.ops import native
-from mtp.ops.depthwise import Depthwise, depthwise
+from mtp.ops.kernels import PLAIN, Kernels
 from mtp.ops.ratings import histograms, mean_and_std
 from mtp.step import Objective, TrainState, TrainStep, eval_step, initial_state
 
@@ -194,7 +194,7 @@ def prepare_evaluation(
 ) -> Experiment:
     """A model for these facts; the steps shape the learning rates only."""
     breakdown.check(dataset, config)
-    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names), convolution(config))
+    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names), kernels(config))
     initialise = jax.jit(
         functools.partial(fresh_variables, model), compiler_options=compiler_options(run_once=True)
     )
@@ -210,9 +210,9 @@ def prepare_evaluation(
     return Experiment(config, dataset, facts, data_mesh(config.run.devices), model, initialise, optimiser)
 
 
-def convolution(config: Config) -> Depthwise:
-    """The depthwise convolution that the configuration asks for."""
-    return native.load() if config.run.native else depthwise
+def kernels(config: Config) -> Kernels:
+    """The implementations that the configuration asks for."""
+    return native.load() if config.run.native else PLAIN
 
 
 def _steps(config: Config, plan: TrainPlan) -> int:

@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from mtp.models.layers import BatchNorm, BatchStatistics, Pointwise, SeparableConv
 from mtp.ops.canvas import Sizes, halved_sizes
-from mtp.ops.depthwise import Depthwise, depthwise
-from mtp.ops.pooling import average_pool, factorised_paths, strided_average_pool, strided_max_pool
+from mtp.ops.kernels import PLAIN, Kernels
+from mtp.ops.pooling import average_pool, strided_average_pool, strided_max_pool
 
 Map = Float[Array, "B H W C"]
 Skip = Float[Array, "B H2 W2 C2"]  # of the cell before: one level larger or not, other channels
@@ -89,7 +89,7 @@ class Cell(nn.Module):
     block: str
     adjust: str
     dtype: Any = jnp.float32
-    depthwise: Depthwise = depthwise
+    kernels: Kernels = PLAIN
 
     @nn.compact
     def __call__(
@@ -98,7 +98,7 @@ class Cell(nn.Module):
         kind = self.table.kind
         h = Pointwise(self.features, self.dtype, name=self._name(f"{kind}_conv_1"))(jax.nn.relu(x))
         maps = {
-            "h": BatchNorm(name=self._name(f"{kind}_bn_1"))(h, sizes, statistics),
+            "h": BatchNorm(self.kernels, name=self._name(f"{kind}_bn_1"))(h, sizes, statistics),
             "p": self._adjusted(p, sizes, p_sizes, statistics),
         }
         # only a reduction's sums are smaller than its inputs
@@ -116,17 +116,16 @@ class Cell(nn.Module):
     def _adjusted(self, p: Skip, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None) -> Output:
         if self.adjust == "none":
             return p
-        p = jax.nn.relu(p)
         if self.adjust == "reduce":
-            paths = zip((1, 2), factorised_paths(p, p_sizes), strict=True)
             halves = [
                 Pointwise(self.features // 2, self.dtype, name=self._name(f"adjust_conv_{i}"))(path)
-                for i, path in paths
+                for i, path in enumerate(self.kernels.factorised_paths(p, p_sizes), 1)
             ]
             p = jnp.concatenate(halves, axis=-1)
         else:
-            p = Pointwise(self.features, self.dtype, name=self._name("adjust_conv_projection"))(p)
-        return BatchNorm(name=self._name("adjust_bn"))(p, sizes, statistics)
+            project = Pointwise(self.features, self.dtype, name=self._name("adjust_conv_projection"))
+            p = project(jax.nn.relu(p))
+        return BatchNorm(self.kernels, name=self._name("adjust_bn"))(p, sizes, statistics)
 
     def _apply(
         self,
@@ -140,9 +139,9 @@ class Cell(nn.Module):
             case Separable():
                 return self._separable(operation, x, sizes, statistics)
             case Average():
-                return average_pool(x, sizes)
+                return average_pool(x, sizes, self.kernels.window_sums)
             case StridedAverage():
-                return strided_average_pool(x, sizes)
+                return strided_average_pool(x, sizes, self.kernels.window_sums)
             case StridedMax():
                 return strided_max_pool(x, sizes)
             case Identity():
@@ -157,12 +156,12 @@ class Cell(nn.Module):
                 operation.window,
                 stride,
                 self.dtype,
-                self.depthwise,
+                self.kernels,
                 name=self._name(f"separable_conv_{layer}_{operation.name}"),
             )
             x = convolution(x, sizes)
             sizes = halved_sizes(sizes) if stride == 2 else sizes
-            x = BatchNorm(name=self._name(f"separable_conv_{layer}_bn_{operation.name}"))(
+            x = BatchNorm(self.kernels, name=self._name(f"separable_conv_{layer}_bn_{operation.name}"))(
                 x, sizes, statistics
             )
         return x

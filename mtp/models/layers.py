@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from mtp.ops import batch_norm
 from mtp.ops.canvas import Sizes
-from mtp.ops.depthwise import Depthwise, depthwise
+from mtp.ops.kernels import PLAIN, Kernels
 
 Map = Float[Array, "B H W C"]
 Mixed = Float[Array, "B h w F"]  # other channels, and half the size where the stride is 2
@@ -29,6 +29,7 @@ class BatchStatistics(NamedTuple):
 class BatchNorm(nn.Module):
     """Batch normalisation over the valid cells, float32, epsilon 1e-3 (Keras' NASNet)."""
 
+    kernels: Kernels = PLAIN
     epsilon: float = 1e-3
 
     @nn.compact
@@ -42,7 +43,7 @@ class BatchNorm(nn.Module):
         if statistics is None:
             return batch_norm.scaled(x, gamma, beta, mean, variance, self.epsilon)
         running = batch_norm.Running(mean, variance, statistics.frozen)
-        y, batch_mean, batch_variance = batch_norm.normalised(x, sizes, gamma, beta, running, self.epsilon)
+        y, batch_mean, batch_variance = self.kernels.normalised(x, sizes, gamma, beta, running, self.epsilon)
         if not self.is_initializing():
             keep = jnp.where(statistics.frozen, 1.0, statistics.momentum)
             running_mean.value = keep * mean + (1 - keep) * batch_mean
@@ -86,12 +87,12 @@ class SeparableConv(nn.Module):
     window: int
     stride: int = 1
     dtype: Any = jnp.float32
-    depthwise: Depthwise = depthwise
+    kernels: Kernels = PLAIN
 
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Mixed:
         window, channels = self.window, x.shape[-1]
         first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))
         second = self.param("pointwise_kernel", nn.initializers.he_normal(), (1, 1, channels, self.features))
-        y = self.depthwise(x.astype(self.dtype), sizes, first[..., 0], self.stride)
+        y = self.kernels.depthwise(x.astype(self.dtype), sizes, first[..., 0], self.stride)
         return _product(y, second[0, 0].astype(self.dtype))

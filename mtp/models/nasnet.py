@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
 from mtp.models.layers import BatchNorm, BatchStatistics
 from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
-from mtp.ops.depthwise import Depthwise, depthwise
+from mtp.ops.kernels import PLAIN, Kernels
 
 Map = Float[Array, "B h w C"]
 
@@ -84,7 +84,7 @@ class NASNet(nn.Module):
     architecture: Architecture
     dtype: Any = jnp.float32
     remat: bool = False
-    depthwise: Depthwise = depthwise
+    kernels: Kernels = PLAIN
 
     @nn.compact
     def __call__(
@@ -95,11 +95,11 @@ class NASNet(nn.Module):
             self.architecture.stem, (3, 3), 2, "VALID", use_bias=False, dtype=self.dtype, name="stem_conv1"
         )(images)
         sizes = stem_sizes(sizes)
-        maps = [(BatchNorm(name="stem_bn1")(x, sizes, statistics), sizes)]
+        maps = [(BatchNorm(self.kernels, name="stem_bn1")(x, sizes, statistics), sizes)]
         for place in layout(self.architecture):
             (x, sizes), (p, p_sizes) = maps[-1], maps[place.skip]
             module = cell(
-                place.table, place.features, place.block, place.adjust, self.dtype, self.depthwise,
+                place.table, place.features, place.block, place.adjust, self.dtype, self.kernels,
                 name=f"cell_{place.block}",
             )  # fmt: skip
             x = module(x, p, sizes, p_sizes, statistics)

@@ -1,9 +1,9 @@
-"""Batch normalisation by the statistics of the pictures' cells, with its own gradient.
+"""Batch normalisation by the moments of the pictures' cells, with its own gradient.
 
 Derived by hand the gradient takes two sums over the map; derived automatically it takes three, one after the other.
 """
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -14,26 +14,8 @@ from mtp.ops.canvas import Sizes, masked
 
 Map = Float[Array, "B H W C"]
 Channels = Float[Array, " C"]
-
-
-def cells(sizes: Sizes) -> Float[Array, ""]:
-    """How many cells the pictures of a batch have together; at least 1."""
-    return jnp.maximum(jnp.sum((sizes[:, 0] * sizes[:, 1]).astype(jnp.float32)), 1.0)
-
-
-def moments(x: Map, sizes: Sizes) -> tuple[Channels, Channels]:
-    """Mean and variance of each channel over the valid cells of the whole batch, float32."""
-    count = cells(sizes)
-    wide = x.astype(jnp.float32)
-    mean = jnp.sum(masked(wide, sizes), axis=(0, 1, 2)) / count
-    variance = jnp.sum(masked(jnp.square(wide - mean), sizes), axis=(0, 1, 2)) / count
-    return mean, variance
-
-
-def scaled(x: Map, gamma: Channels, beta: Channels, mean: Channels, variance: Channels, epsilon: float) -> Map:
-    """gamma (x - mean) / sqrt(variance + epsilon) + beta (Ioffe & Szegedy 2015), in float32, as x's type."""
-    scale = gamma / jnp.sqrt(variance + epsilon)
-    return (x.astype(jnp.float32) * scale + (beta - mean * scale)).astype(x.dtype)
+Moments = tuple[Channels, Channels]
+Gradients = tuple[Map, Channels, Channels]
 
 
 class Running(NamedTuple):
@@ -44,40 +26,79 @@ class Running(NamedTuple):
     frozen: Array | bool
 
 
-Result: TypeAlias = tuple[Map, Channels, Channels]
+class Used(NamedTuple):
+    """What the gradient needs: gamma, the mean and 1 / deviation that were used, and each cell's share in them."""
+
+    gamma: Channels
+    mean: Channels
+    per_deviation: Channels
+    share: Float[Array, ""]
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5,))
-def normalised(
-    x: Map, sizes: Sizes, gamma: Channels, beta: Channels, running: Running, epsilon: float
-) -> Result:
-    """`scaled` by the batch's moments or the frozen ones, and the batch's moments, which pass no gradient on."""
-    return _forward(x, sizes, gamma, beta, running, epsilon)[0]
+# (x, sizes, gamma, beta, Running, epsilon) -> normalised x, and the batch's mean and variance, which pass no gradient
+# on: `normalised` below, or another implementation of it
+Normalised: TypeAlias = Any
 
 
-Saved: TypeAlias = tuple[Map, Sizes, Channels, Channels, Channels, Array | bool]
+def scaled(x: Map, gamma: Channels, beta: Channels, mean: Channels, variance: Channels, epsilon: float) -> Map:
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta (Ioffe & Szegedy 2015), in float32, as x's type."""
+    scale = gamma / jnp.sqrt(variance + epsilon)
+    return (x.astype(jnp.float32) * scale + (beta - mean * scale)).astype(x.dtype)
 
 
-def _forward(
-    x: Map, sizes: Sizes, gamma: Channels, beta: Channels, running: Running, epsilon: float
-) -> tuple[Result, Saved]:
-    own = moments(x, sizes)
-    mean, variance = (jnp.where(running.frozen, kept, new) for kept, new in zip(running[:2], own, strict=True))
-    y = scaled(x, gamma, beta, mean, variance, epsilon)
-    return (y, *own), (x, sizes, gamma, mean, 1 / jnp.sqrt(variance + epsilon), running.frozen)
+def differentiable(
+    moments: Callable[[Map, Sizes], Moments],
+    gradients: Callable[[Map, Sizes, Used, Map], Gradients],
+) -> Normalised:
+    """The operation from its moments and its gradients by x, gamma and beta.
+
+    Both are jitted so that the many layers of one shape are traced and lowered once.
+    """
+    of_batch, slopes = jax.jit(moments), jax.jit(gradients)
+
+    def forward(
+        x: Map, sizes: Sizes, gamma: Channels, beta: Channels, running: Running, epsilon: float
+    ) -> tuple[tuple[Map, Channels, Channels], tuple]:
+        own = of_batch(x, sizes)
+        mean, variance = (jnp.where(running.frozen, old, new) for old, new in zip(running[:2], own, strict=True))
+        share = jnp.where(running.frozen, 0.0, 1 / _cells(sizes))
+        used = Used(gamma, mean, 1 / jnp.sqrt(variance + epsilon), share)
+        return (scaled(x, gamma, beta, mean, variance, epsilon), *own), (x, sizes, used)
+
+    def backward(
+        epsilon: float, saved: tuple, slope: tuple[Map, Channels, Channels]
+    ) -> tuple[Map, None, Channels, Channels, None]:
+        dx, d_gamma, d_beta = slopes(*saved, slope[0])
+        return dx, None, d_gamma, d_beta, None
+
+    operation = jax.custom_vjp(lambda *arguments: forward(*arguments)[0], nondiff_argnums=(5,))
+    operation.defvjp(forward, backward)
+    return operation
 
 
-def _backward(
-    epsilon: float, saved: Saved, slopes: tuple[Map, Any, Any]
-) -> tuple[Map, None, Channels, Channels, None]:
-    x, sizes, gamma, mean, per_deviation, frozen = saved
-    dy = masked(slopes[0].astype(jnp.float32), sizes)
-    centred = x.astype(jnp.float32) - mean
-    d_beta = jnp.sum(dy, axis=(0, 1, 2))
-    d_gamma = jnp.sum(dy * centred, axis=(0, 1, 2)) * per_deviation
-    share = jnp.where(frozen, 0.0, 1 / cells(sizes))  # of each cell in the batch's moments
-    dx = gamma * per_deviation * (dy - share * d_beta - centred * (share * d_gamma * per_deviation))
-    return masked(dx, sizes).astype(x.dtype), None, d_gamma, d_beta, None
+def _cells(sizes: Sizes) -> Float[Array, ""]:
+    """How many cells the pictures of a batch have together; at least 1."""
+    return jnp.maximum(jnp.sum((sizes[:, 0] * sizes[:, 1]).astype(jnp.float32)), 1.0)
 
 
-normalised.defvjp(_forward, _backward)
+def moments(x: Map, sizes: Sizes) -> Moments:
+    """Mean and variance of each channel over the valid cells of the whole batch, float32."""
+    count = _cells(sizes)
+    wide = x.astype(jnp.float32)
+    mean = jnp.sum(masked(wide, sizes), axis=(0, 1, 2)) / count
+    variance = jnp.sum(masked(jnp.square(wide - mean), sizes), axis=(0, 1, 2)) / count
+    return mean, variance
+
+
+def gradients(x: Map, sizes: Sizes, used: Used, dy: Map) -> Gradients:
+    """By x, gamma and beta, for the gradient dy by the result."""
+    wide = masked(dy.astype(jnp.float32), sizes)
+    centred = x.astype(jnp.float32) - used.mean
+    d_beta = jnp.sum(wide, axis=(0, 1, 2))
+    d_gamma = jnp.sum(wide * centred, axis=(0, 1, 2)) * used.per_deviation
+    through_mean, through_deviation = used.share * d_beta, used.share * d_gamma * used.per_deviation
+    dx = used.gamma * used.per_deviation * (wide - through_mean - centred * through_deviation)
+    return masked(dx, sizes).astype(x.dtype), d_gamma, d_beta
+
+
+normalised = differentiable(moments, gradients)

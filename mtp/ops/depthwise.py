@@ -7,7 +7,6 @@ XLA lowers a grouped convolution on CPU to a scalar loop; the same convolution a
 vectorises over channels. Both are here, with their own gradients, chosen by platform at lowering time.
 """
 
-from functools import partial
 from typing import Any, TypeAlias
 
 import jax
@@ -16,12 +15,14 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mtp.ops.canvas import Sizes, masked
+from mtp.ops.dispatch import by_platform, differentiable
 
 Map = Float[Array, "B H W C"]
 Kernel = Float[Array, "k k C"]
 Strided = Float[Array, "B h w C"]  # ceil(H / stride), ceil(W / stride)
-# (x, sizes, kernel, stride) -> Strided: `depthwise` below, or another implementation of it; a type checker does not take
-# jax's custom_vjp for a callable
+Gradients = tuple[Map, Kernel]
+# (x, sizes, kernel, stride) -> Strided: `depthwise` below, or another implementation of it; a type checker does not
+# take jax's custom_vjp for a callable
 Depthwise: TypeAlias = Any
 
 
@@ -65,7 +66,7 @@ def convolve(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
 
 def convolve_gradients(
     x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int
-) -> tuple[Map, Kernel]:
+) -> Gradients:
     """Its gradients by x and kernel, for the gradient dy by its result."""
     return jax.vjp(lambda x, kernel: convolve(x, sizes, kernel, stride), x, kernel)[1](dy)
 
@@ -122,44 +123,17 @@ def _kernel_gradient(x: Map, kernel: Kernel, dy: Strided, stride: int) -> Kernel
 
 def _shifted_gradients(
     x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int
-) -> tuple[Map, Kernel]:
+) -> Gradients:
     z = _rectified(x, sizes)
     dx = jnp.where(z > 0, _input_gradient(z, kernel, dy, stride), 0)
     return dx, _kernel_gradient(z, kernel, dy, stride)
 
 
-# Both are jitted so that the many layers of one shape are traced and lowered once.
-@partial(jax.jit, static_argnames="stride")
-def _convolved(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
-    cpu, default = partial(_shifted_sum, stride=stride), partial(convolve, stride=stride)
-    return lax.platform_dependent(x, sizes, kernel, cpu=cpu, default=default)
-
-
-@partial(jax.jit, static_argnames="stride")
-def _gradients(x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int) -> tuple[Map, Kernel]:
-    cpu, default = (partial(f, stride=stride) for f in (_shifted_gradients, convolve_gradients))
-    return lax.platform_dependent(x, sizes, kernel, dy, cpu=cpu, default=default)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def depthwise(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
-    """ReLU, then one k x k filter a channel: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), C).
-
-    What x holds outside its pictures of `sizes` does not matter. stride: 1 or 2. Sums are in float32.
-    """
-    return _convolved(x, sizes, kernel, stride)
-
-
-Saved: TypeAlias = tuple[Map, Sizes, Kernel]
-
-
-def _forward(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> tuple[Strided, Saved]:
-    return depthwise(x, sizes, kernel, stride), (x, sizes, kernel)
-
-
-def _backward(stride: int, saved: Saved, dy: Strided) -> tuple[Map, None, Kernel]:
-    dx, dk = _gradients(*saved, dy, stride)
-    return dx, None, dk
-
-
-depthwise.defvjp(_forward, _backward)
+# ReLU, then one k x k filter a channel: (B, H, W, C) -> (B, ceil(H / stride), ceil(W / stride), C), stride 1 or 2.
+# What x holds outside its pictures of `sizes` does not matter. Sums are in float32.
+depthwise = differentiable(
+    by_platform(_shifted_sum, convolve, static=1),
+    by_platform(_shifted_gradients, convolve_gradients, static=1),
+    parameters=1,
+    static=1,
+)

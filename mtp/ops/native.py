@@ -1,8 +1,9 @@
-"""ReLU and depthwise convolution as a compiled kernel for CPUs.  Built once, on request: python -m mtp.ops.native
+"""The trunk's costly operations as compiled kernels for CPUs.  Built once, on request: python -m mtp.ops.native
 
-It gives what `mtp.ops.depthwise` gives, up to the order of float32 sums, as one operation of the program instead of
-k * k: the program runs and compiles faster. Elsewhere than on CPUs the convolution stays XLA's. The library lies in
-the user's cache, one for each source, jaxlib and CPU.
+They give what `mtp.ops.depthwise` and `mtp.ops.batch_norm` give, up to the order of float32 sums. XLA makes a depthwise
+convolution of k * k products on CPUs and writes each to memory before it sums for batch norm; a kernel reads its
+inputs once, and the program also compiles faster. Elsewhere than on CPUs all stays XLA's. The library lies in the
+user's cache, one for each source, jaxlib and CPU.
 """
 
 import ctypes
@@ -16,22 +17,28 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array
 
 from mtp.config import CACHE, ConfigError
+from mtp.ops import batch_norm, depthwise, pooling
+from mtp.ops.batch_norm import Moments, Used
 from mtp.ops.canvas import Sizes
-from mtp.ops.depthwise import Depthwise, Kernel, Map, Saved, Strided, convolve, convolve_gradients
+from mtp.ops.depthwise import Kernel, Map, Strided
+from mtp.ops.dispatch import by_platform, differentiable
+from mtp.ops.kernels import Kernels
+from mtp.ops.pooling import Paths
 
-SOURCE = Path(__file__).with_name("depthwise.cc")
+SOURCES = Path(__file__).with_name("cc")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread")
-SYMBOLS = ("DepthwiseForward", "DepthwiseInputGradient", "DepthwiseKernelGradient")
+SYMBOLS = (
+    "DepthwiseForward", "DepthwiseInputGradient", "DepthwiseKernelGradient", "BatchNormMoments", "BatchNormGradients",
+    "FactorisedForward", "FactorisedGradient",
+)  # fmt: skip
 
 
 def _cpu() -> str:
@@ -44,10 +51,11 @@ def _cpu() -> str:
 
 
 def library(folder: Path) -> Path:
-    """Where the library for this source, jaxlib and CPU lies in `folder`, built or not."""
-    parts = (SOURCE.read_text(), *FLAGS, importlib.metadata.version("jaxlib"), _cpu())
+    """Where the library for these sources, jaxlib and CPU lies in `folder`, built or not."""
+    sources = (path.read_text() for path in sorted(SOURCES.iterdir()))
+    parts = (*sources, *FLAGS, importlib.metadata.version("jaxlib"), _cpu())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
-    return folder / f"depthwise-{key}.so"
+    return folder / f"kernels-{key}.so"
 
 
 def build(folder: Path = CACHE / "native") -> Path:
@@ -62,12 +70,13 @@ def build(folder: Path = CACHE / "native") -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
         made = Path(unfinished) / path.name
-        command = [*compiler, *FLAGS, "-isystem", jax.ffi.include_dir(), str(SOURCE), "-o", str(made)]
+        sources = [str(path) for path in sorted(SOURCES.glob("*.cc"))]
+        command = [*compiler, *FLAGS, "-isystem", jax.ffi.include_dir(), *sources, "-o", str(made)]
         try:
             done = subprocess.run(command, capture_output=True, text=True)
         except FileNotFoundError:
             raise ConfigError(
-                f"building the native kernel needs a C++17 compiler; {compiler[0]!r} was not found. Install g++ or "
+                f"building the native kernels needs a C++17 compiler; {compiler[0]!r} was not found. Install g++ or "
                 "clang, or name one in the environment variable CXX. Everything runs without it too: run.native=False."
             ) from None
         if done.returncode:
@@ -77,71 +86,120 @@ def build(folder: Path = CACHE / "native") -> Path:
 
 
 @functools.cache
-def load(folder: Path = CACHE / "native") -> Depthwise:
-    """The built kernel made known to XLA: `depthwise` below. Once a process.
+def load(folder: Path = CACHE / "native") -> Kernels:
+    """The built kernels made known to XLA. Once a process.
 
-    Errors: ConfigError where it is not built.
+    Errors: ConfigError where they are not built.
     """
     path = library(folder)
     if not path.exists():
         raise ConfigError(
-            "run.native=True needs the native kernel, and there is none for this source, jaxlib and CPU. Build it "
+            "run.native=True needs the native kernels, and there are none for this source, jaxlib and CPU. Build it "
             "once with `python -m mtp.ops.native`, which takes seconds, or leave run.native at False."
         )
     loaded = ctypes.cdll.LoadLibrary(str(path))
     for symbol in SYMBOLS:
         jax.ffi.register_ffi_target(symbol, jax.ffi.pycapsule(getattr(loaded, symbol)), platform="cpu")
-    return depthwise
+    return KERNELS
 
 
-def _call(symbol: str, shape: tuple[int, ...], stride: int, *arguments: Array) -> Array:
-    """A float32 result of this shape; `arguments` are maps and kernels as float32, and the pictures' sizes."""
-    result = jax.ShapeDtypeStruct(shape, jnp.float32)
-    wide = (a.astype(jnp.float32 if jnp.issubdtype(a.dtype, jnp.floating) else jnp.int32) for a in arguments)
-    return jax.ffi.ffi_call(symbol, result)(*wide, stride=np.int64(stride))
+def _float(*arrays: Array) -> list[Array]:
+    return [a.astype(jnp.float32) for a in arrays]
 
 
-def _native(x: Map, sizes: Sizes, kernel: Kernel, *, stride: int) -> Strided:
+def _float_like(*arrays: Array) -> list[jax.ShapeDtypeStruct]:
+    return [jax.ShapeDtypeStruct(a.shape, jnp.float32) for a in arrays]
+
+
+def _depthwise(
+    x: Map, sizes: Sizes, kernel: Kernel, stride: int, rectified: bool = True
+) -> Strided:
     b, height, width, channels = x.shape
-    shape = (b, -(-height // stride), -(-width // stride), channels)
-    return _call("DepthwiseForward", shape, stride, x, sizes, kernel).astype(x.dtype)
+    y = jax.ShapeDtypeStruct((b, -(-height // stride), -(-width // stride), channels), jnp.float32)
+    wide, taps = _float(x, kernel)
+    call = jax.ffi.ffi_call("DepthwiseForward", y)
+    return call(wide, sizes, taps, stride=np.int64(stride), rectified=rectified).astype(x.dtype)
 
 
-def _native_gradients(
-    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, *, stride: int
-) -> tuple[Map, Kernel]:
-    dx = _call("DepthwiseInputGradient", x.shape, stride, x, sizes, kernel, dy)
-    dk = _call("DepthwiseKernelGradient", kernel.shape, stride, x, sizes, dy)
-    return dx.astype(x.dtype), dk.astype(kernel.dtype)
+def _by_input(
+    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int, rectified: bool = True
+) -> Map:
+    (like_x,) = _float_like(x)
+    call = jax.ffi.ffi_call("DepthwiseInputGradient", like_x)
+    dx = call(*_float(x), sizes, *_float(kernel, dy), stride=np.int64(stride), rectified=rectified)
+    return dx.astype(x.dtype)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3,))
-def depthwise(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
-    """`mtp.ops.depthwise.depthwise` with windows 3, 5 and 7; `load` must have been called."""
-    return lax.platform_dependent(
-        x,
-        sizes,
-        kernel,
-        cpu=partial(_native, stride=stride),
-        default=partial(convolve, stride=stride),
-    )
+def _depthwise_gradients(
+    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int
+) -> depthwise.Gradients:
+    (like_kernel,) = _float_like(kernel)
+    wide, slope = _float(x, dy)
+    call = jax.ffi.ffi_call("DepthwiseKernelGradient", like_kernel)
+    dk = call(wide, sizes, slope, stride=np.int64(stride), rectified=True)
+    return _by_input(x, sizes, kernel, dy, stride), dk.astype(kernel.dtype)
 
 
-def _forward(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> tuple[Strided, Saved]:
-    return depthwise(x, sizes, kernel, stride), (x, sizes, kernel)
+def _ones(x: Map) -> Kernel:
+    return jnp.ones((3, 3, x.shape[-1]), jnp.float32)
 
 
-def _backward(stride: int, saved: Saved, dy: Strided) -> tuple[Map, None, Kernel]:
-    dx, dk = lax.platform_dependent(
-        *saved,
-        dy,
-        cpu=partial(_native_gradients, stride=stride),
-        default=partial(convolve_gradients, stride=stride),
-    )
-    return dx, None, dk
+def _window_sums(x: Map, sizes: Sizes, stride: int) -> Strided:
+    return _depthwise(x, sizes, _ones(x), stride, rectified=False)
 
 
-depthwise.defvjp(_forward, _backward)
+def _window_sums_gradient(x: Map, sizes: Sizes, dy: Strided, stride: int) -> tuple[Map]:
+    return (_by_input(x, sizes, _ones(x), dy, stride, rectified=False),)
+
+
+def _paths(x: Map, sizes: Sizes) -> Paths:
+    b, height, width, channels = x.shape
+    half = jax.ShapeDtypeStruct((b, -(-height // 2), -(-width // 2), channels), jnp.float32)
+    (wide,) = _float(x)
+    first, second = jax.ffi.ffi_call("FactorisedForward", (half, half))(wide, sizes)
+    return first.astype(x.dtype), second.astype(x.dtype)
+
+
+def _paths_gradient(x: Map, sizes: Sizes, dy: Paths) -> tuple[Map]:
+    (like_x,) = _float_like(x)
+    wide, *slopes = _float(x, *dy)
+    return (jax.ffi.ffi_call("FactorisedGradient", like_x)(wide, sizes, *slopes).astype(x.dtype),)
+
+
+def _moments(x: Map, sizes: Sizes) -> Moments:
+    channels = jax.ShapeDtypeStruct(x.shape[-1:], jnp.float32)
+    (wide,) = _float(x)
+    mean, variance = jax.ffi.ffi_call("BatchNormMoments", (channels, channels))(wide, sizes)
+    return mean, variance
+
+
+def _norm_gradients(x: Map, sizes: Sizes, used: Used, dy: Map) -> batch_norm.Gradients:
+    wide, slope = _float(x, dy)
+    call = jax.ffi.ffi_call("BatchNormGradients", _float_like(x, used.gamma, used.gamma))
+    dx, d_gamma, d_beta = call(wide, sizes, *used, slope)
+    return dx.astype(x.dtype), d_gamma, d_beta
+
+
+# `load` must have been called; windows of 3, 5 and 7
+KERNELS = Kernels(
+    depthwise=differentiable(
+        by_platform(_depthwise, depthwise.convolve, static=1),
+        by_platform(_depthwise_gradients, depthwise.convolve_gradients, static=1),
+        parameters=1,
+        static=1,
+    ),
+    normalised=batch_norm.differentiable(
+        by_platform(_moments, batch_norm.moments), by_platform(_norm_gradients, batch_norm.gradients)
+    ),
+    window_sums=differentiable(
+        by_platform(_window_sums, pooling.window_sums, static=1),
+        by_platform(_window_sums_gradient, pooling.window_sums_gradient, static=1),
+        static=1,
+    ),
+    factorised_paths=differentiable(
+        by_platform(_paths, pooling.factorised_paths), by_platform(_paths_gradient, pooling.factorised_gradient)
+    ),
+)
 
 
 def main() -> None:

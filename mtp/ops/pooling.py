@@ -1,14 +1,22 @@
 """NASNet's pools on canvases, and the factorised reduction's sampling."""
 
+from typing import Any, TypeAlias
+
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from mtp.ops.canvas import Sizes, masked
-from mtp.ops.depthwise import padding
+from mtp.ops.depthwise import Strided, padding
 
 Map = Float[Array, "B H W C"]
 Halved = Float[Array, "B h w C"]  # ceil(H / 2), ceil(W / 2); along one axis inside a separable pool
+Paths = tuple[Halved, Halved]
+# (x, sizes, stride) -> Strided and (x, sizes) -> Paths: `window_sums` and `factorised_paths` below, or other
+# implementations of them; a type checker does not take jax's custom_vjp for a callable
+WindowSums: TypeAlias = Any
+FactorisedPaths: TypeAlias = Any
 
 
 def _neighbours(x: Array, axis: int, stride: int) -> list[Array]:
@@ -36,17 +44,27 @@ def _positions_in_window(sizes: Array, side: int) -> Array:
     return jnp.maximum(_sum3(inside, 1, 1), 1.0)
 
 
-def average_pool(x: Map, sizes: Sizes) -> Map:
+def window_sums(x: Map, sizes: Sizes, stride: int) -> Strided:
+    """Sums over 3x3 windows of the pictures with zeros around them, Keras' padding; stride 1 or 2."""
+    return _sum3(_sum3(masked(x, sizes), 1, stride), 2, stride)
+
+
+def window_sums_gradient(x: Map, sizes: Sizes, dy: Strided, stride: int) -> tuple[Map]:
+    """By x, of which only the shape matters, for the gradient dy by the sums."""
+    return jax.vjp(lambda x: window_sums(x, sizes, stride), x)[1](dy)
+
+
+def average_pool(x: Map, sizes: Sizes, window_sums: WindowSums = window_sums) -> Map:
     """3x3, stride 1; each mean over the positions inside the picture only (TensorFlow's "same")."""
-    total = _sum3(_sum3(masked(x, sizes), 1, 1), 2, 1)
+    total = window_sums(x, sizes, 1)
     rows = _positions_in_window(sizes[:, 0], x.shape[1])
     columns = _positions_in_window(sizes[:, 1], x.shape[2])
     return total / (rows[:, :, None] * columns[:, None, :])[..., None].astype(x.dtype)
 
 
-def strided_average_pool(x: Map, sizes: Sizes) -> Halved:
+def strided_average_pool(x: Map, sizes: Sizes, window_sums: WindowSums = window_sums) -> Halved:
     """3x3, stride 2; the zero border counts, as in the original's padded reduction cells."""
-    return _sum3(_sum3(masked(x, sizes), 1, 2), 2, 2) / 9
+    return window_sums(x, sizes, 2) / 9
 
 
 def strided_max_pool(x: Map, sizes: Sizes) -> Halved:
@@ -64,16 +82,21 @@ def _every_second(x: Map, axis: int, distance: int) -> Halved:
     return lax.slice_in_dim(wide, start, start + reach, 2, axis)
 
 
-def factorised_paths(x: Map, sizes: Sizes) -> tuple[Halved, Halved]:
-    """The two half-resolution samplings of NASNet's factorised reduction.
+def factorised_paths(x: Map, sizes: Sizes) -> Paths:
+    """The two half-resolution samplings of max(x, 0) in NASNet's factorised reduction.
 
     They sample 0, 2, 4, ... and 1, 3, 5, ... from the top-left corner. From the bottom-right corner that is
     0, 2, ... and -1 (a zero), 1, 3, ... for an odd side, but 1, 3, ... and 0, 2, ... for an even one, so the
     choice is made for each picture and axis.
     """
-    first = second = x
+    first = second = jax.nn.relu(x)
     for axis in (1, 2):
         odd = (sizes[:, axis - 1] % 2 == 1)[:, None, None, None]
         first = jnp.where(odd, _every_second(first, axis, 0), _every_second(first, axis, 1))
         second = jnp.where(odd, _every_second(second, axis, -1), _every_second(second, axis, 0))
     return first, second
+
+
+def factorised_gradient(x: Map, sizes: Sizes, dy: Paths) -> tuple[Map]:
+    """By x, for the gradients dy by the two paths."""
+    return jax.vjp(lambda x: factorised_paths(x, sizes), x)[1](dy)

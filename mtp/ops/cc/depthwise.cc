@@ -1,5 +1,6 @@
 // ReLU and depthwise convolution of NHWC float32 maps, and its two gradients, as handlers of XLA's foreign function
-// interface. A map holds one picture a slot, in the bottom-right corner; the convolution sees zeros elsewhere.
+// interface; the ReLU can be left out. A map holds one picture a slot, in the bottom-right corner; the convolution sees
+// zeros elsewhere.
 //
 // A row of W pixels of C channels is read as one flat run of W * C numbers: shifting by one pixel is shifting by C,
 // and the kernel repeats every C numbers. Every vector is then full whatever C is (11, 22 and 44 are no multiples of
@@ -7,47 +8,20 @@
 // of the padding around them; for stride 2 even and odd pixels are parted there, so that all inner loops have stride 1
 // along a row. Work is cut into tiles by shapes alone and sums go in a fixed order: results do not depend on threads.
 
-#include <algorithm>
-#include <atomic>
-#include <cstdint>
-#include <cstring>
-#include <functional>
-#include <memory>
 #include <numeric>
-#include <string>
-#include <thread>
-#include <vector>
 
-#include "xla/ffi/api/ffi.h"
-
-namespace ffi = xla::ffi;
+#include "slots.h"
 
 namespace {
 
+using namespace mtp;
+
 #if defined(__AVX512F__)
-constexpr int kLanes = 16;
 constexpr int kSums = 28;  // vectors of the kernel gradient that stay in registers
 #else
-constexpr int kLanes = 8;
 constexpr int kSums = 10;
 #endif
 constexpr int kRows = 4;  // output rows at once: each vector that is read serves several of them
-constexpr int64_t kInline = 100000;  // products below which waking another thread costs more than it saves
-
-typedef float Vector __attribute__((vector_size(kLanes * sizeof(float))));
-
-inline Vector load(const float* from) {
-  Vector v;
-  std::memcpy(&v, from, sizeof v);
-  return v;
-}
-
-inline void store(float* to, Vector v, int64_t count) {
-  std::memcpy(to, &v, count >= kLanes ? sizeof v : count * sizeof(float));
-}
-
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 // Zeros before a side: "same" for stride 1, Keras' `correct_pad` for stride 2.
 inline int64_t pad_before(int64_t side, int64_t window, int64_t stride) {
@@ -57,91 +31,37 @@ inline int64_t pad_before(int64_t side, int64_t window, int64_t stride) {
 struct Shape {
   int64_t batch, height, width, channels, window, stride;
   int64_t out_height, out_width, top, left;
+  bool rectified;
 
-  Shape(ffi::Span<const int64_t> x, int64_t window, int64_t stride)
+  Shape(ffi::Span<const int64_t> x, int64_t window, int64_t stride, bool rectified)
       : batch(x[0]), height(x[1]), width(x[2]), channels(x[3]), window(window), stride(stride),
         out_height(ceil_div(height, stride)), out_width(ceil_div(width, stride)),
-        top(pad_before(height, window, stride)), left(pad_before(width, window, stride)) {}
+        top(pad_before(height, window, stride)), left(pad_before(width, window, stride)), rectified(rectified) {}
 
   int64_t row() const { return width * channels; }
   int64_t out_row() const { return out_width * channels; }
   int64_t products() const { return batch * out_height * out_row() * window * window; }
 };
 
-// Valid heights and widths of a batch's pictures, (B, 2).
-typedef const int32_t* Sizes;
-
-// Each thread keeps its scratch: fresh pages for every call would cost as much as the arithmetic.
-float* scratch(int64_t size) {
-  static thread_local std::vector<float> buffer;
-  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
-  return buffer.data();
-}
-
-// Calls body(tile) for all tiles, here and on idle threads of XLA's pool. The caller takes tiles like everyone else
-// and waits only for tiles that have begun, so a pool whose threads all sit in this function cannot lock up.
-void for_each_tile(ffi::ThreadPool& pool, int64_t tiles, int64_t products, const std::function<void(int64_t)>& body) {
-  struct Progress {
-    std::atomic<int64_t> next{0}, done{0};
-  };
-  auto progress = std::make_shared<Progress>();
-  auto work = [progress, tiles, &body] {
-    for (int64_t tile; (tile = progress->next.fetch_add(1)) < tiles; progress->done.fetch_add(1)) body(tile);
-  };
-  const int64_t helpers = products < kInline ? 0 : std::min(pool.num_threads(), tiles) - 1;
-  for (int64_t i = 0; i < helpers; ++i) pool.Schedule(std::function<void()>(work));
-  work();
-  while (progress->done.load() < tiles) std::this_thread::yield();
-}
-
-// A picture's rows cut into tiles: enough to share out, few enough that the rows around each cost little.
-struct Tiling {
-  int64_t chunks, rows, height;
-
-  Tiling(int64_t batch, int64_t height, int64_t most_rows) : height(height) {
-    const int64_t wanted = std::max(ceil_div(height, most_rows), ceil_div(8, batch));
-    rows = std::max<int64_t>(std::min<int64_t>(height, 2 * kRows), ceil_div(height, wanted));
-    chunks = ceil_div(height, rows);
-  }
-  int64_t picture(int64_t tile) const { return tile / chunks; }
-  int64_t first(int64_t tile) const { return tile % chunks * rows; }
-  int64_t last(int64_t tile) const { return std::min(first(tile) + rows, height); }
-};
-
-// The rows of one slot of a map. Pixels above `top` and left of `left` lie outside its picture.
-struct Slot {
-  const float* data;
-  int64_t height, width, top, left;
-
-  const float* row(int64_t h, int64_t channels) const {
-    return h < top || h >= height ? nullptr : data + h * width * channels;
-  }
-};
-
 Slot input_slot(const Shape& s, const float* x, Sizes sizes, int64_t b) {
-  const int64_t height = std::clamp<int64_t>(sizes[2 * b], 0, s.height);
-  const int64_t width = std::clamp<int64_t>(sizes[2 * b + 1], 0, s.width);
-  return {x + b * s.height * s.row(), s.height, s.width, s.height - height, s.width - width};
+  return picture_slot(x, s.height, s.width, s.channels, sizes, b);
 }
 
 Slot output_slot(const Shape& s, const float* dy, int64_t b) {
   return {dy + b * s.out_height * s.out_row(), s.out_height, s.out_width, 0, 0};
 }
 
-// Rows first .. last - 1 of the slot of a gradient by x, which only passes where x is positive and inside.
-void gate(const Slot& x, int64_t channels, float* dx, int64_t first, int64_t last) {
+// Rows first .. last - 1 of the slot of a gradient by x, which only passes inside and, rectified, where x is positive.
+void gate(const Slot& x, const Shape& s, float* dx, int64_t first, int64_t last) {
+  const int64_t channels = s.channels;
   for (int64_t h = first; h < last; ++h) {
     float* to = dx + h * x.width * channels;
     const float* from = x.row(h, channels);
     const int64_t begin = (from ? x.left : x.width) * channels;
     std::memset(to, 0, begin * sizeof(float));
+    if (!s.rectified) continue;
     for (int64_t t = begin; t < x.width * channels; ++t) to[t] = from[t] > 0 ? to[t] : 0;
   }
-}
-
-// NaN stays NaN, as in jax.nn.relu.
-inline void rectify(float* to, const float* from, int64_t length) {
-  for (int64_t t = 0; t < length; ++t) to[t] = from[t] < 0 ? 0 : from[t];
 }
 
 inline void copy(float* to, const float* from, int64_t length) { std::memcpy(to, from, length * sizeof(float)); }
@@ -255,12 +175,12 @@ int64_t forward_phase(const Shape& s) {
 template <int K, int S>
 void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const Taps& taps, float* y) {
   const int64_t phase = forward_phase<K, S>(s);
-  const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase));
-  for_each_tile(pool, s.batch * tiling.chunks, s.products(), [&](int64_t tile) {
-    const int64_t b = tiling.picture(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
+  const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase), 2 * kRows);
+  for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     const int64_t count = (rows - 1) * S + K;
     const Padded padded{scratch(count * S * phase), s.channels, s.left, S, phase};
-    padded.fill_rows(input_slot(s, x, sizes, b), first * S - s.top, count, rectify);
+    padded.fill_rows(input_slot(s, x, sizes, b), first * S - s.top, count, s.rectified ? rectify : copy);
     correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps,
                        y + (b * s.out_height + first) * s.out_row(), s.out_row(), s.out_row(), rows);
   });
@@ -271,16 +191,16 @@ template <int K>
 void input_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy,
                     const Taps& taps, float* dx) {
   const int64_t phase = forward_phase<K, 1>(s);
-  const Tiling tiling(s.batch, s.height, most_rows(phase));
-  for_each_tile(pool, s.batch * tiling.chunks, s.products(), [&](int64_t tile) {
-    const int64_t b = tiling.picture(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
+  const Tiling tiling(s.batch, s.height, most_rows(phase), 2 * kRows);
+  for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     const int64_t count = rows - 1 + K;
     const Padded padded{scratch(count * phase), s.channels, s.left, 1, phase};
     padded.fill_rows(output_slot(s, dy, b), first - s.top, count, copy);
     float* to = dx + b * s.height * s.row();
     correlate<1, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps, to + first * s.row(), s.row(),
                        s.row(), rows);
-    gate(input_slot(s, x, sizes, b), s.channels, to, first, first + rows);
+    gate(input_slot(s, x, sizes, b), s, to, first, first + rows);
   });
 }
 
@@ -307,9 +227,9 @@ void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* 
   constexpr int kEven = (K + 1) / 2, kOdd = K / 2;
   const int64_t pixels = kEven - 1 + (s.width - 1 + s.left) / 2 + 1, phase = pixels * s.channels + kLanes;
   const int64_t wide = std::max(phase, (s.out_width + kEven - 1) * s.channels + kLanes);
-  const Tiling tiling(s.batch, s.height, most_rows(wide));
-  for_each_tile(pool, s.batch * tiling.chunks, s.products(), [&](int64_t tile) {
-    const int64_t b = tiling.picture(tile), begin = tiling.first(tile), end = tiling.last(tile);
+  const Tiling tiling(s.batch, s.height, most_rows(wide), 2 * kRows);
+  for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), begin = tiling.first(tile), end = tiling.last(tile);
     const int64_t first = (begin + s.top) / 2 - kEven + 1, count = (end - 1 + s.top) / 2 - first + 1;
     float* data = scratch(count * wide + (end - begin) * (s.row() + kLanes));
     const Padded padded{data, s.channels, kEven - 1, 1, wide};
@@ -328,7 +248,7 @@ void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* 
         scatter_phase<kOdd, kOdd>(s, padded, dy_row, taps[3], buffer, to, rows, 1);
       }
     }
-    gate(input_slot(s, x, sizes, b), s.channels, dx + b * s.height * s.row(), begin, end);
+    gate(input_slot(s, x, sizes, b), s, dx + b * s.height * s.row(), begin, end);
   });
 }
 
@@ -383,7 +303,7 @@ void kernel_gradient_tile(const Shape& s, const Slot& x, const Slot& dy, int64_t
   const Padded padded{data, s.channels, s.left, S, phase};
   const Padded slopes{data + count * S * phase, s.channels, 0, 1, length};
   float* sums = slopes.data + (rows + 2 * spare) * length;
-  padded.fill_rows(x, first * S - s.top, count, rectify);
+  padded.fill_rows(x, first * S - s.top, count, s.rectified ? rectify : copy);
   // rows of other tiles count there, not here
   for (int64_t r = -spare; r < rows + spare; ++r)
     slopes.fill(r + spare, dy, r < 0 || r >= rows ? -1 : first + r, copy);
@@ -412,11 +332,11 @@ void kernel_gradient_tile(const Shape& s, const Slot& x, const Slot& dy, int64_t
 
 template <int K, int S>
 void kernel_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy, float* dk) {
-  const Tiling tiling(s.batch, s.out_height, 32);
-  const int64_t tiles = s.batch * tiling.chunks, size = K * K * s.channels;
+  const Tiling tiling(s.batch, s.out_height, 32, 2 * kRows);
+  const int64_t tiles = tiling.tiles, size = K * K * s.channels;
   std::vector<float> parts(tiles * size);
   for_each_tile(pool, tiles, s.products(), [&](int64_t tile) {
-    const int64_t b = tiling.picture(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
+    const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     kernel_gradient_tile<K, S>(s, input_slot(s, x, sizes, b), output_slot(s, dy, b), first, rows,
                                parts.data() + tile * size);
   });
@@ -452,15 +372,7 @@ void dispatch(int64_t window, int64_t stride, F f) {
   }
 }
 
-using Map = ffi::Buffer<ffi::F32, 4>;
 using Kernel = ffi::Buffer<ffi::F32, 3>;
-using PictureSizes = ffi::Buffer<ffi::S32, 2>;
-
-std::string text(ffi::Span<const int64_t> shape) {
-  std::string result = "(";
-  for (const int64_t side : shape) result += (result.size() > 1 ? ", " : "") + std::to_string(side);
-  return result + ")";
-}
 
 ffi::Error check(ffi::Span<const int64_t> x, ffi::Span<const int64_t> sizes, ffi::Span<const int64_t> kernel,
                  ffi::Span<const int64_t> y, int64_t stride) {
@@ -482,11 +394,11 @@ ffi::Error check(ffi::Span<const int64_t> x, ffi::Span<const int64_t> sizes, ffi
 bool empty(const Shape& s) { return s.batch * s.height * s.width * s.channels == 0; }
 
 ffi::Error Forward(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kernel, ffi::Result<Map> y,
-                   int64_t stride) {
+                   int64_t stride, bool rectified) {
   if (auto error = check(x.dimensions(), sizes.dimensions(), kernel.dimensions(), y->dimensions(), stride);
       error.failure())
     return error;
-  const Shape s(x.dimensions(), kernel.dimensions()[0], stride);
+  const Shape s(x.dimensions(), kernel.dimensions()[0], stride, rectified);
   if (empty(s)) return ffi::Error::Success();
   const Taps taps = select_taps(kernel.typed_data(), s, 0, 0, 1, false);
   dispatch(s.window, stride, [&](auto k, auto step) {
@@ -496,11 +408,11 @@ ffi::Error Forward(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kerne
 }
 
 ffi::Error InputGradient(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kernel, Map dy, ffi::Result<Map> dx,
-                         int64_t stride) {
+                         int64_t stride, bool rectified) {
   if (auto error = check(dx->dimensions(), sizes.dimensions(), kernel.dimensions(), dy.dimensions(), stride);
       error.failure())
     return error;
-  const Shape s(dx->dimensions(), kernel.dimensions()[0], stride);
+  const Shape s(dx->dimensions(), kernel.dimensions()[0], stride, rectified);
   if (empty(s)) return ffi::Error::Success();
   std::vector<Taps> taps;
   for (int64_t a = 0; a < stride; ++a)
@@ -517,11 +429,11 @@ ffi::Error InputGradient(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel
 }
 
 ffi::Error KernelGradient(ffi::ThreadPool pool, Map x, PictureSizes sizes, Map dy, ffi::Result<Kernel> dk,
-                          int64_t stride) {
+                          int64_t stride, bool rectified) {
   if (auto error = check(x.dimensions(), sizes.dimensions(), dk->dimensions(), dy.dimensions(), stride);
       error.failure())
     return error;
-  const Shape s(x.dimensions(), dk->dimensions()[0], stride);
+  const Shape s(x.dimensions(), dk->dimensions()[0], stride, rectified);
   if (empty(s)) {
     std::fill_n(dk->typed_data(), dk->element_count(), 0.0f);
     return ffi::Error::Success();
@@ -541,7 +453,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(DepthwiseForward, Forward,
                                   .Arg<PictureSizes>()
                                   .Arg<Kernel>()
                                   .Ret<Map>()
-                                  .Attr<int64_t>("stride"));
+                                  .Attr<int64_t>("stride")
+                                  .Attr<bool>("rectified"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(DepthwiseInputGradient, InputGradient,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
@@ -550,7 +463,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(DepthwiseInputGradient, InputGradient,
                                   .Arg<Kernel>()
                                   .Arg<Map>()
                                   .Ret<Map>()
-                                  .Attr<int64_t>("stride"));
+                                  .Attr<int64_t>("stride")
+                                  .Attr<bool>("rectified"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(DepthwiseKernelGradient, KernelGradient,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()
@@ -558,4 +472,5 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(DepthwiseKernelGradient, KernelGradient,
                                   .Arg<PictureSizes>()
                                   .Arg<Map>()
                                   .Ret<Kernel>()
-                                  .Attr<int64_t>("stride"));
+                                  .Attr<int64_t>("stride")
+                                  .Attr<bool>("rectified"));

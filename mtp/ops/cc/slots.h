@@ -1,0 +1,117 @@
+// What the kernels share: vectors, slots of a canvas, and tiles that go to XLA's threads.
+
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "xla/ffi/api/ffi.h"
+
+namespace mtp {
+
+namespace ffi = xla::ffi;
+
+using Map = ffi::Buffer<ffi::F32, 4>;
+using PictureSizes = ffi::Buffer<ffi::S32, 2>;
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#else
+constexpr int kLanes = 8;
+#endif
+constexpr int64_t kInline = 100000;  // products below which waking another thread costs more than it saves
+
+typedef float Vector __attribute__((vector_size(kLanes * sizeof(float))));
+
+inline Vector load(const float* from) {
+  Vector v;
+  std::memcpy(&v, from, sizeof v);
+  return v;
+}
+
+inline void store(float* to, Vector v, int64_t count) {
+  std::memcpy(to, &v, count >= kLanes ? sizeof v : count * sizeof(float));
+}
+
+inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+
+// Valid heights and widths of a batch's pictures, (B, 2).
+typedef const int32_t* Sizes;
+
+// The rows of one slot of a map. Pixels above `top` and left of `left` lie outside its picture.
+struct Slot {
+  const float* data;
+  int64_t height, width, top, left;
+
+  const float* row(int64_t h, int64_t channels) const {
+    return h < top || h >= height ? nullptr : data + h * width * channels;
+  }
+};
+
+// Slot b of a map, of which the picture of this size fills the bottom-right corner.
+inline Slot picture_slot(const float* map, int64_t height, int64_t width, int64_t channels, Sizes sizes, int64_t b) {
+  const int64_t rows = std::clamp<int64_t>(sizes[2 * b], 0, height);
+  const int64_t columns = std::clamp<int64_t>(sizes[2 * b + 1], 0, width);
+  return {map + b * height * width * channels, height, width, height - rows, width - columns};
+}
+
+// NaN stays NaN, as in jax.nn.relu.
+inline void rectify(float* to, const float* from, int64_t length) {
+  for (int64_t t = 0; t < length; ++t) to[t] = from[t] < 0 ? 0 : from[t];
+}
+
+// Each thread keeps its scratch: fresh pages for every call would cost as much as the arithmetic.
+inline float* scratch(int64_t size) {
+  static thread_local std::vector<float> buffer;
+  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
+  return buffer.data();
+}
+
+// Calls body(tile) for all tiles, here and on idle threads of XLA's pool. The caller takes tiles like everyone else
+// and waits only for tiles that have begun, so a pool whose threads all sit in this function cannot lock up.
+inline void for_each_tile(ffi::ThreadPool& pool, int64_t tiles, int64_t products,
+                          const std::function<void(int64_t)>& body) {
+  struct Progress {
+    std::atomic<int64_t> next{0}, done{0};
+  };
+  auto progress = std::make_shared<Progress>();
+  auto work = [progress, tiles, &body] {
+    for (int64_t tile; (tile = progress->next.fetch_add(1)) < tiles; progress->done.fetch_add(1)) body(tile);
+  };
+  const int64_t helpers = products < kInline ? 0 : std::min(pool.num_threads(), tiles) - 1;
+  for (int64_t i = 0; i < helpers; ++i) pool.Schedule(std::function<void()>(work));
+  work();
+  while (progress->done.load() < tiles) std::this_thread::yield();
+}
+
+// Every slot's rows cut into tiles: enough to share out, of at least `least` rows, so that what each tile costs
+// besides its rows stays small.
+struct Tiling {
+  int64_t chunks, rows, height, tiles;
+
+  Tiling(int64_t batch, int64_t height, int64_t most, int64_t least) : height(height) {
+    const int64_t wanted = std::max(ceil_div(height, most), ceil_div(8, batch));
+    rows = std::max<int64_t>(std::min<int64_t>(height, least), ceil_div(height, wanted));
+    chunks = ceil_div(height, rows);
+    tiles = batch * chunks;
+  }
+  int64_t slot(int64_t tile) const { return tile / chunks; }
+  int64_t first(int64_t tile) const { return tile % chunks * rows; }
+  int64_t last(int64_t tile) const { return std::min(first(tile) + rows, height); }
+};
+
+inline std::string text(ffi::Span<const int64_t> shape) {
+  std::string result = "(";
+  for (const int64_t side : shape) result += (result.size() > 1 ? ", " : "") + std::to_string(side);
+  return result + ")";
+}
+
+}  // namespace mtp

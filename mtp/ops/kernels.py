@@ -1,0 +1,21 @@
+"""The implementations of the trunk's costly operations, which a model is built with."""
+
+import dataclasses
+
+from mtp.ops import batch_norm, depthwise, pooling
+from mtp.ops.batch_norm import Normalised
+from mtp.ops.depthwise import Depthwise
+from mtp.ops.pooling import FactorisedPaths, WindowSums
+
+
+@dataclasses.dataclass(frozen=True)
+class Kernels:
+    """By default those in plain JAX; `mtp.ops.native` has others for CPUs."""
+
+    depthwise: Depthwise = depthwise.depthwise
+    normalised: Normalised = batch_norm.normalised
+    window_sums: WindowSums = pooling.window_sums
+    factorised_paths: FactorisedPaths = pooling.factorised_paths
+
+
+PLAIN = Kernels()

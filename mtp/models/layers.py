@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from mtp.ops import batch_norm
 from mtp.ops.canvas import Sizes
 from mtp.ops.kernels import PLAIN, Kernels
+from mtp.ops.stem import stem
 
 Map = Float[Array, "B H W C"]
 Mixed = Float[Array, "B h w F"]  # other channels, and half the size where the stride is 2
@@ -78,6 +79,18 @@ class Pointwise(nn.Module):
 def _normal_over_taps(key: Array, shape: tuple[int, ...]) -> Array:
     """He initialisation whose fan-in is the k * k taps of one depthwise filter."""
     return jax.random.normal(key, shape) * (2.0 / (shape[0] * shape[1])) ** 0.5
+
+
+class StemConv(nn.Module):
+    """3x3 convolution of the images, stride 2, without padding or bias."""
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: Float[Array, "B H W 3"]) -> Mixed:
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 3, self.features))
+        return stem(images.astype(self.dtype), kernel.astype(self.dtype))
 
 
 class SeparableConv(nn.Module):

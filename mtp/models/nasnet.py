@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
-from mtp.models.layers import BatchNorm, BatchStatistics
+from mtp.models.layers import BatchNorm, BatchStatistics, StemConv
 from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
 from mtp.ops.kernels import PLAIN, Kernels
 
@@ -91,9 +91,7 @@ class NASNet(nn.Module):
         self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
     ) -> tuple[Map, Sizes]:
         cell = nn.remat(Cell) if self.remat else Cell
-        x = nn.Conv(
-            self.architecture.stem, (3, 3), 2, "VALID", use_bias=False, dtype=self.dtype, name="stem_conv1"
-        )(images)
+        x = StemConv(self.architecture.stem, self.dtype, name="stem_conv1")(images)
         sizes = stem_sizes(sizes)
         maps = [(BatchNorm(self.kernels, name="stem_bn1")(x, sizes, statistics), sizes)]
         for place in layout(self.architecture):

@@ -1,4 +1,4 @@
-"""The native depthwise kernel against a definition in float64, the plain path, and itself on one thread."""
+"""The native kernels against a definition in float64, the plain path, and itself on one thread."""
 
 import hashlib
 import itertools
@@ -23,6 +23,8 @@ from mtp.mesh import compiler_options
 from mtp.models import mtp_nasnet
 from mtp.ops import depthwise as plain
 from mtp.ops import native
+from mtp.ops.batch_norm import Running
+from mtp.ops.kernels import PLAIN
 from mtp.step import Objective, TrainStep, initial_state
 
 ROOT = Path(__file__).parents[2]
@@ -32,122 +34,231 @@ CHANNELS = (1, 11, 22, 44, 100)
 
 
 @pytest.fixture(scope="session")
-def kernel():
+def kernels():
     compiler = shlex.split(os.environ.get("CXX", "c++"))[0]
     if not shutil.which(compiler):
-        pytest.skip(f"no C++ compiler ({compiler}) to build the native kernel with")
+        pytest.skip(f"no C++ compiler ({compiler}) to build the native kernels with")
     native.build()
     return native.load()
 
 
 def arrays(window, stride, side, batch, channels):
-    """x, kernel, dy."""
+    """x, sizes, kernel, dy; the first picture fills its slot, the last is much smaller."""
     rng = np.random.default_rng(window * 1000 + channels)
     small = [-(-n // stride) for n in side]
     shapes = ((batch, *side, channels), (window, window, channels), (batch, *small, channels))
-    return tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    x, kernel, dy = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
+    return x, sizes_of(batch, side), kernel, dy
+
+
+def sizes_of(batch, side):
+    shares = np.linspace(1, 0.3, batch)[:, None]
+    return np.ceil(shares * side).astype(np.int32).reshape(batch, 2)
 
 
 def results(depthwise, case, stride):
     """The value and the gradients by x and by the kernel."""
-    x, k, dy = map(jnp.asarray, case)
-    y, pull_back = jax.vjp(lambda a, b: depthwise(a, b, stride), x, k)
+    x, sizes, k, dy = map(jnp.asarray, case)
+    y, pull_back = jax.vjp(lambda a, b: depthwise(a, sizes, b, stride), x, k)
     return y, *pull_back(dy)
 
 
-def defined(x, k, dy, stride):
+def inside(x, sizes):
+    rows = np.arange(x.shape[1]) >= x.shape[1] - sizes[:, :1]
+    columns = np.arange(x.shape[2]) >= x.shape[2] - sizes[:, 1:]
+    return (rows[:, :, None] & columns[:, None])[..., None]
+
+
+def defined(x, sizes, k, dy, stride):
     """The same three in float64, one tap after the other."""
     window, (height, width), (h, w) = len(k), x.shape[1:3], dy.shape[1:3]
     rows, columns = plain.padding(height, window, stride), plain.padding(width, window, stride)
-    wide = np.pad(x.astype(np.float64), ((0, 0), rows, columns, (0, 0)))
-    y, dx, dk = np.zeros(dy.shape), np.zeros(wide.shape), np.zeros(k.shape)
+    positive = inside(x, sizes) & (x > 0)
+    z = np.where(positive, x, 0).astype(np.float64)
+    wide = np.pad(z, ((0, 0), rows, columns, (0, 0)))
+    y, dz, dk = np.zeros(dy.shape), np.zeros(wide.shape), np.zeros(k.shape)
     for i, j in np.ndindex(window, window):
         under = np.s_[:, i : i + stride * (h - 1) + 1 : stride, j : j + stride * (w - 1) + 1 : stride]
         y += wide[under] * k[i, j]
-        dx[under] += dy * k[i, j]
+        dz[under] += dy * k[i, j]
         dk[i, j] = np.sum(wide[under] * dy, axis=(0, 1, 2))
-    return y, dx[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width], dk
+    return y, dz[:, rows[0] : rows[0] + height, columns[0] : columns[0] + width] * positive, dk
 
 
 def assert_close(ours, expected):
     for mine, theirs in zip(ours, expected, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * np.abs(theirs).max())
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5 * max(np.abs(theirs).max(), 1e-3))
 
 
 @pytest.mark.parametrize(("window", "stride"), WINDOWS_AND_STRIDES)
-def test_value_and_gradients_equal_the_definition(kernel, window, stride):
+def test_value_and_gradients_equal_the_definition(kernels, window, stride):
     cases = [arrays(window, stride, *where, c) for where in SIDES_AND_BATCHES for c in CHANNELS]
-    ours = jax.jit(lambda cases: [results(kernel, case, stride) for case in cases])(cases)
+    ours = jax.jit(lambda cases: [results(kernels.depthwise, case, stride) for case in cases])(cases)
     for case, mine in zip(cases, ours, strict=True):
         assert_close(mine, defined(*case, stride))
 
 
 @pytest.mark.parametrize(("window", "stride"), WINDOWS_AND_STRIDES)
-def test_value_and_gradients_equal_the_plain_path(kernel, window, stride):
+def test_value_and_gradients_equal_the_plain_path(kernels, window, stride):
     case = arrays(window, stride, (40, 35), 3, 22)  # several tiles a picture
-    assert_close(results(kernel, case, stride), results(plain.depthwise, case, stride))
+    assert_close(results(kernels.depthwise, case, stride), results(plain.depthwise, case, stride))
 
 
-def test_empty_batches_and_half_precision(kernel):
+OTHERS = {
+    "batch norm": lambda k, x, sizes: k.normalised(
+        x, sizes, jnp.linspace(0.5, 2, x.shape[-1]), jnp.zeros(x.shape[-1]),
+        Running(jnp.zeros(x.shape[-1]), jnp.ones(x.shape[-1]), False), 1e-3,
+    ),
+    "window sums": lambda k, x, sizes: k.window_sums(x, sizes, 1),
+    "strided window sums": lambda k, x, sizes: k.window_sums(x, sizes, 2),
+    "factorised paths": lambda k, x, sizes: k.factorised_paths(x, sizes),
+}  # fmt: skip
+
+
+def other_results(kernels, name, cases):
+    """Values and gradients of all cases, in one program."""
+
+    def of(x, sizes):
+        value, pull_back = jax.vjp(lambda x: OTHERS[name](kernels, x, sizes), x)
+        slopes = jax.tree.map(lambda y: jnp.sin(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape), value)
+        return jax.tree.leaves((value, *pull_back(slopes)))
+
+    return jax.jit(lambda cases: [of(*case) for case in cases], compiler_options=compiler_options())(cases)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_the_other_kernels_equal_the_plain_path_in_value_and_gradient(kernels, name):
+    sides = (((1, 5), 3), ((9, 12), 1), ((8, 7), 3), ((40, 35), 3), ((4, 6), 0))
+    cases = [arrays(3, 1, *where, c)[:2] for where in sides for c in (1, 11, 44)]
+    holds = [inside(x, sizes) for x, sizes in cases]
+    # what lies outside must not matter
+    cases = [(np.where(held, x + 3, 1e3).astype(np.float32), s) for (x, s), held in zip(cases, holds, strict=True)]
+    results = (other_results(chosen, name, cases) for chosen in (kernels, PLAIN))
+    for held, ours, theirs in zip(holds, *results, strict=True):
+        for mine, expected in zip(ours, theirs, strict=True):
+            if name == "batch norm" and mine.ndim == 4:  # values outside are whatever x makes of them
+                mine, expected = np.where(held, mine, 0), np.where(held, expected, 0)  # noqa: PLW2901
+            scale = np.abs(np.asarray(expected)).max(initial=1e-3)
+            np.testing.assert_allclose(mine, expected, rtol=0, atol=2e-5 * scale)
+
+
+def test_moments_are_exact_where_the_mean_is_large(kernels):
+    rng = np.random.default_rng(0)
+    x = (rng.normal(size=(5, 30, 41, 11)) + 1e4).astype(np.float32)
+    sizes = jnp.asarray(sizes_of(5, (30, 41)))
+    channels = jnp.zeros(11)
+    running = Running(channels, channels, False)
+    _, mean, variance = kernels.normalised(jnp.asarray(x), sizes, channels, channels, running, 1e-3)
+    cells = x[np.broadcast_to(inside(x, np.asarray(sizes)), x.shape)].reshape(-1, 11).astype(np.float64)
+    np.testing.assert_allclose(mean, cells.mean(0), rtol=1e-7)
+    np.testing.assert_allclose(variance, cells.var(0), rtol=1e-4)
+
+
+def test_not_a_number_is_not_hidden(kernels):
+    x, sizes, k, dy = arrays(3, 1, (9, 12), 2, 11)
+    x[0, 4, 4, 4] = np.nan
+    y, _, dk = results(kernels.depthwise, (x, sizes, k, dy), 1)
+    assert np.isnan(y[0, 3:6, 3:6, 4]).all()
+    assert np.isnan(dk[:, :, 4]).all()
+    assert np.isfinite(np.delete(np.asarray(y), 4, axis=-1)).all()
+
+
+def test_empty_batches_and_half_precision(kernels):
     empty = arrays(5, 1, (4, 6), 0, 3)
-    y, dx, dk = results(kernel, empty, 1)
+    y, dx, dk = results(kernels.depthwise, empty, 1)
     assert y.shape == dx.shape == (0, 4, 6, 3)
     np.testing.assert_array_equal(dk, 0)
-    case = tuple(jnp.asarray(a, jnp.bfloat16) for a in arrays(5, 2, (9, 12), 2, 11))
-    for mine, theirs in zip(results(kernel, case, 2), results(plain.depthwise, case, 2), strict=True):
+    x, sizes, *others = arrays(5, 2, (9, 12), 2, 11)
+    case = jnp.asarray(x, jnp.bfloat16), sizes, *(jnp.asarray(a, jnp.bfloat16) for a in others)
+    both = (results(d, case, 2) for d in (kernels.depthwise, plain.depthwise))
+    for mine, theirs in zip(*both, strict=True):
         assert mine.dtype == theirs.dtype == jnp.bfloat16
         scale = np.abs(np.asarray(theirs, np.float32)).max()
         np.testing.assert_allclose(np.float32(mine), np.float32(theirs), rtol=0, atol=0.02 * scale)
 
 
+def call(symbol, result, *arguments, **options):
+    """The result of one of the library's functions."""
+    return jax.block_until_ready(jax.ffi.ffi_call(symbol, result)(*arguments, **options))
+
+
+def float32(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
 @pytest.mark.parametrize(
-    ("shape", "stride", "message"),
+    ("kernel", "sizes", "stride", "message"),
     [
-        ((4, 4, 3), 1, r"3, 5 or 7, C = 3; it is \(4, 4, 3\)"),
-        ((3, 3, 2), 1, r"C = 3; it is \(3, 3, 2\)"),
-        ((3, 3, 3), 3, "stride must be 1 or 2, not 3"),
+        ((4, 4, 3), (1, 2), 1, r"3, 5 or 7, C = 3; it is \(4, 4, 3\)"),
+        ((3, 3, 2), (1, 2), 1, r"C = 3; it is \(3, 3, 2\)"),
+        ((3, 3, 3), (1, 2), 3, "stride must be 1 or 2, not 3"),
+        ((3, 3, 3), (2, 2), 1, r"sizes must be \(1, 2\); they are \(2, 2\)"),
     ],
 )
-def test_wrong_kernels_and_strides_are_errors(kernel, shape, stride, message):
-    y = jax.ShapeDtypeStruct((1, 6, 6, 3), jnp.float32)
-    call = jax.ffi.ffi_call("DepthwiseForward", y)
+def test_wrong_kernels_sizes_and_strides_are_errors(kernels, kernel, sizes, stride, message):
+    given = jnp.ones((1, 6, 6, 3)), jnp.ones(sizes, jnp.int32), jnp.ones(kernel)
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
-        jax.block_until_ready(call(jnp.ones((1, 6, 6, 3)), jnp.ones(shape), stride=np.int64(stride)))
+        call("DepthwiseForward", float32(1, 6, 6, 3), *given, stride=np.int64(stride), rectified=True)
 
 
-@pytest.mark.parametrize("symbol", native.SYMBOLS)
-def test_maps_that_do_not_belong_together_are_errors(kernel, symbol):
-    x, k = jnp.ones((1, 6, 6, 3)), jnp.ones((3, 3, 3))
+@pytest.mark.parametrize("symbol", [s for s in native.SYMBOLS if s.startswith("Depthwise")])
+def test_maps_that_do_not_belong_together_are_errors(kernels, symbol):
+    x, sizes, k = jnp.ones((1, 6, 6, 3)), jnp.array([[6, 6]], jnp.int32), jnp.ones((3, 3, 3))
     small = jnp.ones((1, 3, 3, 3))  # fits stride 2
     arguments, result = {
-        "DepthwiseForward": ((x, k), small),
-        "DepthwiseInputGradient": ((k, small), x),
-        "DepthwiseKernelGradient": ((x, small), k),
+        "DepthwiseForward": ((x, sizes, k), small),
+        "DepthwiseInputGradient": ((x, sizes, k, small), x),
+        "DepthwiseKernelGradient": ((x, sizes, small), k),
     }[symbol]
-    call = jax.ffi.ffi_call(symbol, jax.ShapeDtypeStruct(result.shape, jnp.float32))
     with pytest.raises(jax.errors.JaxRuntimeError, match="do not belong together at stride 1"):
-        jax.block_until_ready(call(*arguments, stride=np.int64(1)))
+        call(symbol, float32(*result.shape), *arguments, stride=np.int64(1), rectified=True)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "arguments", "results", "message"),
+    [
+        ("BatchNormMoments", [(1, 6, 6, 3), (2, 2)], [(3,), (3,)], r"sizes must be \(1, 2\)"),
+        ("BatchNormMoments", [(1, 6, 6, 3), (1, 2)], [(4,), (3,)], r"C = 3 numbers; one is \(4\)"),
+        (
+            "BatchNormGradients",
+            [(1, 6, 6, 3), (1, 2), (3,), (3,), (3,), (), (1, 5, 6, 3)],
+            [(1, 6, 6, 3), (3,), (3,)],
+            "must have one shape",
+        ),
+        ("FactorisedForward", [(1, 6, 6, 3), (1, 3)], [(1, 3, 3, 3)] * 2, r"sizes must be \(1, 2\)"),
+        ("FactorisedForward", [(1, 6, 6, 3), (1, 2)], [(1, 3, 3, 3), (1, 2, 3, 3)], r"cannot be \(1, 2, 3, 3\)"),
+    ],
+)  # fmt: skip
+def test_wrong_shapes_for_the_other_kernels_are_errors(kernels, symbol, arguments, results, message):
+    given = [jnp.ones(shape, jnp.int32 if i == 1 else jnp.float32) for i, shape in enumerate(arguments)]
+    with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+        call(symbol, tuple(float32(*shape) for shape in results), *given)
 
 
 DIGEST = """
-import hashlib, sys
+import hashlib
 import jax, jax.numpy as jnp, numpy as np
 from mtp.ops import native
-kernel = native.load()
+from mtp.ops.batch_norm import Running
+kernels = native.load()
 digest = hashlib.sha256()
+sizes = jnp.array([(37, 41), (12, 30), (36, 7)])
+ones = jnp.ones(22)
 for stride in (1, 2):
     rng = np.random.default_rng(stride)
     shapes = (3, 37, 41, 22), (5, 5, 22), (3, -(-37 // stride), -(-41 // stride), 22)
-    x, k, dy = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
-    y, pull_back = jax.vjp(lambda a, b: kernel(a, b, stride), jnp.asarray(x), jnp.asarray(k))
-    for result in (y, *pull_back(dy)):
+    x, k, dy = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes)
+    y, pull_back = jax.vjp(lambda a, b: kernels.depthwise(a, sizes, b, stride), x, k)
+    running = Running(ones, ones, False)
+    z, norm_back = jax.vjp(lambda a: kernels.normalised(a, sizes, ones, ones, running, 1e-3), x)
+    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones))):
         digest.update(np.asarray(result).tobytes())
 print(digest.hexdigest())
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no way here to give a process one core")
-def test_results_do_not_depend_on_threads_nor_change_between_runs(kernel):
+def test_results_do_not_depend_on_threads_nor_change_between_runs(kernels):
     one_core = f"import os; os.sched_setaffinity(0, [{min(os.sched_getaffinity(0))}])\n"
     codes = [one_core + DIGEST, DIGEST, DIGEST]
     digests = {
@@ -158,12 +269,12 @@ def test_results_do_not_depend_on_threads_nor_change_between_runs(kernel):
     assert len(digests.pop().strip()) == len(hashlib.sha256().hexdigest())
 
 
-def stepped(depthwise):
+def stepped(kernels):
     """The tiny model's state and metrics after a step of plain gradient descent on two mixed sizes."""
     config = get_config()
     config.model.backbone = "tiny"
     config.model.fcn_hidden = 8
-    model = mtp_nasnet.build(config.model, 5, 0, depthwise)
+    model = mtp_nasnet.build(config.model, 5, 0, kernels)
     rng = np.random.default_rng(0)
     sizes = np.array([(41, 64), (65, 33)], np.int32)
     batch = {
@@ -185,8 +296,8 @@ def stepped(depthwise):
 
 
 @pytest.mark.slow
-def test_a_tiny_model_and_its_training_step_are_the_same(kernel):
-    (logits, state, metrics), (same, plainly, expected) = stepped(kernel), stepped(plain.depthwise)
+def test_a_tiny_model_and_its_training_step_are_the_same(kernels):
+    (logits, state, metrics), (same, plainly, expected) = stepped(kernels), stepped(PLAIN)
     for mine, theirs in zip(jax.tree.leaves(logits), jax.tree.leaves(same), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
     assert float(metrics["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
@@ -216,12 +327,12 @@ def test_a_kernel_that_is_not_built_is_an_error_with_the_command(tmp_path):
         native.load(tmp_path)
 
 
-def test_the_configuration_chooses_the_implementation(kernel):
+def test_the_configuration_chooses_the_implementation(kernels):
     config = get_config()
     config.model.backbone = "tiny"
-    for chosen, expected in ((False, plain.depthwise), (True, native.depthwise)):
+    for chosen, expected in ((False, PLAIN), (True, kernels)):
         config.run.native = chosen
-        assert experiment.prepare_evaluation(config, one_picture(), facts()).model.depthwise is expected
+        assert experiment.prepare_evaluation(config, one_picture(), facts()).model.kernels is expected
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def _once(measure: Any) -> Run:
 
 def training(cache: str, folder: str) -> Run:
     """Seconds until all programs of the training step are there."""
-    ours.prepare(cache)
+    ours.cached(cache)
     config = get_config()
     config.data.dir, config.input.batch_size = folder, BATCH
     built = experiment.prepare(config)
@@ -51,7 +51,7 @@ def training(cache: str, folder: str) -> Run:
 
 def forward(cache: str) -> Run:
     """Seconds until the forward program of a canvas batch is there, less its run."""
-    ours.prepare(cache)
+    ours.cached(cache)
     predict = ours.predictor(get_config())
     batch = ours.batch_of((224, 224), 8)
 

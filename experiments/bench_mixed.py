@@ -58,7 +58,7 @@ def ava_like_sizes(seed: int = 0) -> np.ndarray:
 
 def on_canvases(sizes: np.ndarray, native: bool):
     """The run of our side; it returns the number of programs compiled so far."""
-    ours.prepare()
+    ours.cached()
     predict = ours.predictor(ours.trunk_and_linear_head(native))
     pictures, used = random_pictures(sizes), set()
 

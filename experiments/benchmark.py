@@ -1,13 +1,16 @@
 """What the benchmarks share: contenders in processes of their own, alternating pairs, rows of one table.
 
-Each contender runs in its own process, so that thread pools do not disturb each other. Two of them are compared by
-taking turns, ours and theirs, and the median of the pairs' ratios counts: what else the machine does then hits both.
+Each contender runs in its own process, so that thread pools do not disturb each other, with huge pages for large
+blocks of memory: XLA gets its temporary arrays anew for each run, and a small page costs a fault each time. Two of
+them are compared by taking turns, ours and theirs, and the median of the pairs' ratios counts: what else the machine
+does then hits both.
 """
 
 import dataclasses
 import importlib.metadata
 import json
 import multiprocessing
+import os
 import platform
 import re
 import statistics
@@ -53,6 +56,7 @@ class Contender:
     """
 
     def __init__(self, build: Callable[..., Run], *arguments: Any):
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # read when a process starts
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(there, build, arguments), daemon=True)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from experiments.benchmark import Missing, Run, random_pictures
-from mtp import experiment, memory, optim
+from mtp import experiment, optim
 from mtp.config import CACHE, Config, ConfigError, get_config
 from mtp.data import buckets
 from mtp.data.buckets import Shape
@@ -26,9 +26,8 @@ RATINGS = 10
 PATHS = {"plain": False, "native kernel": True}  # run.native; the kernel is built by python -m mtp.ops.native
 
 
-def prepare(folder: str = str(CACHE / "xla")) -> None:
-    """The process set up as on the command line; compiled programs are kept and found in `folder`."""
-    memory.keep_freed()
+def cached(folder: str = str(CACHE / "xla")) -> None:
+    """Compiled programs are kept and found in `folder`, by default where the command line keeps its own."""
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
@@ -70,7 +69,7 @@ def batch_of(size: Shape, batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def forward(size: Shape, batch: int, native: bool = False) -> Run:
-    prepare()
+    cached()
     predict = predictor(trunk_and_linear_head(native))
     return functools.partial(predict, *batch_of(size, batch))
 
@@ -120,7 +119,7 @@ def training(config: Config, size: Shape) -> tuple[Run, float]:
 
 def train(size: Shape, batch: int, native: bool = False, remat: bool = False) -> Run:
     """One step of forward, loss, backward and AdamW on a frozen batch."""
-    prepare()
+    cached()
     config = trunk_and_linear_head(native, remat=remat)
     config.input.batch_size = batch
     return training(config, size)[0]

@@ -13,7 +13,7 @@ import optax
 from absl import logging
 from jax.sharding import Mesh
 
-from mtp import breakdown, evaluate, memory, optim, weighting
+from mtp import breakdown, evaluate, optim, weighting
 from mtp.config import CACHE, Config, ConfigError
 from mtp.data.buckets import Shape
 from mtp.data.load import load
@@ -100,8 +100,7 @@ class Training(Experiment):
 
 
 def configure(config: Config) -> None:
-    """Settings of the process: memory, where compiled programs are kept, and that checkpoints are written silently."""
-    memory.keep_freed()
+    """Settings of libraries: where compiled programs are kept, and that checkpoints are written silently."""
     logging.set_verbosity(logging.ERROR)
     cache = config.run.compile_cache or str(CACHE / "xla")
     jax.config.update("jax_compilation_cache_dir", cache)

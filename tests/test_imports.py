@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # lower rooms know nothing of higher ones; rooms of one line do not see one another
 FLOORS = (
-    {"config", "memory"},
+    {"config"},
     {"ops"},
     {"losses", "weighting", "metrics", "log"},
     {"models", "data", "ldl", "intervals", "references"},

@@ -40,7 +40,9 @@ class Used(NamedTuple):
 Normalised: TypeAlias = Any
 
 
-def scaled(x: Map, gamma: Channels, beta: Channels, mean: Channels, variance: Channels, epsilon: float) -> Map:
+def scaled(
+    x: Map, gamma: Channels, beta: Channels, mean: Channels, variance: Channels, epsilon: float
+) -> Map:
     """gamma (x - mean) / sqrt(variance + epsilon) + beta (Ioffe & Szegedy 2015), in float32, as x's type."""
     scale = gamma / jnp.sqrt(variance + epsilon)
     return (x.astype(jnp.float32) * scale + (beta - mean * scale)).astype(x.dtype)
@@ -60,7 +62,9 @@ def differentiable(
         x: Map, sizes: Sizes, gamma: Channels, beta: Channels, running: Running, epsilon: float
     ) -> tuple[tuple[Map, Channels, Channels], tuple]:
         own = of_batch(x, sizes)
-        mean, variance = (jnp.where(running.frozen, old, new) for old, new in zip(running[:2], own, strict=True))
+        mean, variance = (
+            jnp.where(running.frozen, old, new) for old, new in zip(running[:2], own, strict=True)
+        )
         share = jnp.where(running.frozen, 0.0, 1 / _cells(sizes))
         used = Used(gamma, mean, 1 / jnp.sqrt(variance + epsilon), share)
         return (scaled(x, gamma, beta, mean, variance, epsilon), *own), (x, sizes, used)

@@ -64,9 +64,7 @@ def convolve(x: Map, sizes: Sizes, kernel: Kernel, stride: int) -> Strided:
     )
 
 
-def convolve_gradients(
-    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int
-) -> Gradients:
+def convolve_gradients(x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int) -> Gradients:
     """Its gradients by x and kernel, for the gradient dy by its result."""
     return jax.vjp(lambda x, kernel: convolve(x, sizes, kernel, stride), x, kernel)[1](dy)
 
@@ -121,9 +119,7 @@ def _kernel_gradient(x: Map, kernel: Kernel, dy: Strided, stride: int) -> Kernel
     return lax.scan(add_row, zero, jnp.arange(dy.shape[1]))[0].astype(kernel.dtype)
 
 
-def _shifted_gradients(
-    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int
-) -> Gradients:
+def _shifted_gradients(x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int) -> Gradients:
     z = _rectified(x, sizes)
     dx = jnp.where(z > 0, _input_gradient(z, kernel, dy, stride), 0)
     return dx, _kernel_gradient(z, kernel, dy, stride)

@@ -111,9 +111,7 @@ def _float_like(*arrays: Array) -> list[jax.ShapeDtypeStruct]:
     return [jax.ShapeDtypeStruct(a.shape, jnp.float32) for a in arrays]
 
 
-def _depthwise(
-    x: Map, sizes: Sizes, kernel: Kernel, stride: int, rectified: bool = True
-) -> Strided:
+def _depthwise(x: Map, sizes: Sizes, kernel: Kernel, stride: int, rectified: bool = True) -> Strided:
     b, height, width, channels = x.shape
     y = jax.ShapeDtypeStruct((b, -(-height // stride), -(-width // stride), channels), jnp.float32)
     wide, taps = _float(x, kernel)
@@ -121,9 +119,7 @@ def _depthwise(
     return call(wide, sizes, taps, stride=np.int64(stride), rectified=rectified).astype(x.dtype)
 
 
-def _by_input(
-    x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int, rectified: bool = True
-) -> Map:
+def _by_input(x: Map, sizes: Sizes, kernel: Kernel, dy: Strided, stride: int, rectified: bool = True) -> Map:
     (like_x,) = _float_like(x)
     call = jax.ffi.ffi_call("DepthwiseInputGradient", like_x)
     dx = call(*_float(x), sizes, *_float(kernel, dy), stride=np.int64(stride), rectified=rectified)
@@ -197,7 +193,8 @@ KERNELS = Kernels(
         static=1,
     ),
     factorised_paths=differentiable(
-        by_platform(_paths, pooling.factorised_paths), by_platform(_paths_gradient, pooling.factorised_gradient)
+        by_platform(_paths, pooling.factorised_paths),
+        by_platform(_paths_gradient, pooling.factorised_gradient),
     ),
 )
 

@@ -58,7 +58,9 @@ def test_gradients_are_the_automatic_ones(frozen):
 
     def directly(x, gamma, beta):
         old = running(frozen)
-        mean, variance = (jnp.where(frozen, a, b) for a, b in zip(old[:2], batch_norm.moments(x, SIDES), strict=True))
+        mean, variance = (
+            jnp.where(frozen, a, b) for a, b in zip(old[:2], batch_norm.moments(x, SIDES), strict=True)
+        )
         return gamma * (x - mean) / jnp.sqrt(variance + EPSILON) + beta
 
     def ours(x, gamma, beta):

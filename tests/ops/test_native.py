@@ -132,12 +132,14 @@ def test_the_other_kernels_equal_the_plain_path_in_value_and_gradient(kernels, n
     cases = [arrays(3, 1, *where, c)[:2] for where in sides for c in (1, 11, 44)]
     holds = [inside(x, sizes) for x, sizes in cases]
     # what lies outside must not matter
-    cases = [(np.where(held, x + 3, 1e3).astype(np.float32), s) for (x, s), held in zip(cases, holds, strict=True)]
+    cases = [
+        (np.where(held, x + 3, 1e3).astype(np.float32), s) for (x, s), held in zip(cases, holds, strict=True)
+    ]
     results = (other_results(chosen, name, cases) for chosen in (kernels, PLAIN))
     for held, ours, theirs in zip(holds, *results, strict=True):
         for mine, expected in zip(ours, theirs, strict=True):
             if name == "batch norm" and mine.ndim == 4:  # values outside are whatever x makes of them
-                mine, expected = np.where(held, mine, 0), np.where(held, expected, 0)  # noqa: PLW2901
+                mine, expected = np.where(held, mine, 0), np.where(held, expected, 0)
             scale = np.abs(np.asarray(expected)).max(initial=1e-3)
             np.testing.assert_allclose(mine, expected, rtol=0, atol=2e-5 * scale)
 

@@ -1,9 +1,10 @@
-"""The native depthwise kernel beside the plain path.  python -m experiments.bench_native [layers] [tiny] [mobile]
+"""The native kernels beside the plain path.  python -m experiments.bench_native [layers] [others] [tiny] [mobile]
 
-`layers`: single convolutions of NASNet-A Mobile at 224, batch 8. `tiny`, `mobile`: forward pass and training step of
-the whole model. Plain and native take turns in one process, and the median of the pairs' ratios counts: what else
-the machine does then hits both. Seconds of compilation are those of tracing, lowering and compiling, without any
-cache. Needs `python -m mtp.ops.native` first. Prints Markdown; everything takes some minutes on 2 cores.
+`layers`: single convolutions of NASNet-A Mobile at 224, batch 8; `others`: its other operations; `tiny`, `mobile`:
+forward pass and training step of the whole model. Plain and native take turns in one process, and the median of the
+pairs' ratios counts: what else the machine does then hits both. Seconds of compilation are those of tracing, lowering
+and compiling, without any cache. Needs `python -m mtp.ops.native` first. Prints Markdown; everything takes some minutes
+on 2 cores.
 """
 
 import functools
@@ -23,8 +24,10 @@ import numpy as np
 from experiments import ours
 from mtp.config import get_config
 from mtp.mesh import compiler_options
-from mtp.ops import depthwise, native
+from mtp.ops import native
+from mtp.ops.batch_norm import Running
 from mtp.ops.depthwise import Depthwise
+from mtp.ops.kernels import PLAIN, Kernels
 from mtp.step import eval_step
 
 # side of the input, channels, window, stride
@@ -32,6 +35,13 @@ LAYERS = (
     (111, 32, 7, 2), (56, 11, 7, 1), (56, 22, 5, 2), (28, 44, 3, 1), (28, 44, 5, 1), (28, 88, 7, 2),
     (14, 88, 5, 1), (7, 176, 3, 1), (7, 176, 5, 1),
 )  # fmt: skip
+# side of the input, channels
+OTHERS = {
+    "batch norm": ((111, 32), (56, 11), (28, 44), (14, 88), (7, 176)),
+    "3x3 sums": ((28, 44), (14, 88), (7, 176)),
+    "3x3 sums, stride 2": ((111, 11), (56, 22), (28, 88)),
+    "factorised paths": ((111, 32), (56, 44), (28, 264), (14, 528)),
+}
 MODELS = {"tiny": ((80, 120), 16), "mobile": ((224, 224), 8)}  # canvas, batch
 BATCH = 8
 
@@ -65,14 +75,46 @@ def layer_programs(convolution: Depthwise, case: tuple[int, int, int, int]) -> d
     rng, small = np.random.default_rng(0), -(-side // stride)
     shapes = (BATCH, side, side, channels), (window, window, channels), (BATCH, small, small, channels)
     x, kernel, dy = (jax.device_put(rng.normal(size=shape).astype(np.float32)) for shape in shapes)
+    sizes = filling(side)
 
     def gradient(which: int, *arrays: jax.Array) -> jax.Array:
         x, kernel, dy = arrays
-        return jax.vjp(lambda a, b: convolution(a, b, stride), x, kernel)[1](dy)[which]
+        return jax.vjp(lambda a, b: convolution(a, sizes, b, stride), x, kernel)[1](dy)[which]
 
-    programs = {"forward": lambda x, kernel, dy: convolution(x, kernel, stride)}
+    programs = {"forward": lambda x, kernel, dy: convolution(x, sizes, kernel, stride)}
     programs |= {n: functools.partial(gradient, i) for i, n in enumerate(("input grad.", "kernel grad."))}
     return {n: functools.partial(compiled(p, x, kernel, dy)[0], x, kernel, dy) for n, p in programs.items()}
+
+
+def filling(side: int) -> jax.Array:
+    """Sizes of pictures that fill their slots."""
+    return jax.numpy.full((BATCH, 2), side)
+
+
+def operation(name: str, kernels: Kernels, x: jax.Array, sizes: jax.Array) -> Any:
+    match name:
+        case "batch norm":
+            numbers = jax.numpy.ones(x.shape[-1])
+            running = Running(numbers, numbers, False)
+            return kernels.normalised(x, sizes, numbers, numbers, running, 1e-3)[0]
+        case "factorised paths":
+            return kernels.factorised_paths(x, sizes)
+        case _:
+            return kernels.window_sums(x, sizes, 2 if name.endswith("2") else 1)
+
+
+def operation_programs(name: str, kernels: Kernels, side: int, channels: int) -> dict[str, Run]:
+    """Forward, and forward with its gradient."""
+    shape = BATCH, side, side, channels
+    x = jax.device_put(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+    apply = functools.partial(operation, name, kernels, sizes=filling(side))
+
+    def gradient(x: jax.Array) -> Any:
+        y, pull_back = jax.vjp(apply, x)
+        return pull_back(y)
+
+    programs = {"forward": apply, "and gradient": gradient}
+    return {n: functools.partial(compiled(p, x)[0], x) for n, p in programs.items()}
 
 
 def bench_layers() -> None:
@@ -81,7 +123,7 @@ def bench_layers() -> None:
     for case in LAYERS:
         side, channels, window, stride = case
         products = BATCH * (-(-side // stride)) ** 2 * channels * window**2
-        plain, kernel = (layer_programs(c, case) for c in (depthwise.depthwise, native.depthwise))
+        plain, kernel = (layer_programs(k.depthwise, case) for k in (PLAIN, native.KERNELS))
         for name in plain:
             before, after, ratio = paired(plain[name], kernel[name], 25)
             print(
@@ -89,6 +131,21 @@ def bench_layers() -> None:
                 f"| {ratio:.1f} | {2e-6 * products / after:.0f} |",
                 flush=True,
             )
+
+
+def bench_others() -> None:
+    print("\n| operation | input | program | plain ms | native ms | plain / native |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    for name, cases in OTHERS.items():
+        for side, channels in cases:
+            plain, kernel = (operation_programs(name, k, side, channels) for k in (PLAIN, native.KERNELS))
+            for program in plain:
+                before, after, ratio = paired(plain[program], kernel[program], 25)
+                print(
+                    f"| {name} | {BATCH}x{side}x{side}x{channels} | {program} | {before:.3f} | {after:.3f} "
+                    f"| {ratio:.1f} |",
+                    flush=True,
+                )
 
 
 def model_programs(is_native: bool, backbone: str) -> dict[str, tuple[Run, float]]:
@@ -125,8 +182,9 @@ def bench_model(backbone: str) -> None:
 def main(*parts: str) -> None:
     native.load()
     print(f"{date.today()}, {os.cpu_count()} cores, CPU, jax {jax.__version__}, float32", flush=True)
-    for part in parts or ("layers", *MODELS):
-        bench_layers() if part == "layers" else bench_model(part)
+    single = {"layers": bench_layers, "others": bench_others}
+    for part in parts or (*single, *MODELS):
+        single[part]() if part in single else bench_model(part)
 
 
 if __name__ == "__main__":

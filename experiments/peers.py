@@ -84,7 +84,7 @@ def torch_train(size: Shape, batch: int, compiled: bool) -> Run:
         loss = torch.nn.functional.cross_entropy(apply(x), truth)
         loss.backward()
         optimiser.step()
-        return float(loss)
+        return float(loss.detach())
 
     return run
 

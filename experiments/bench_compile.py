@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from experiments import ours
-from experiments.benchmark import Contender, Row, Run, limit_row, report
+from experiments.benchmark import Contender, Missing, Row, Run, limit_row, report, skipped
 from experiments.photos import votes_folder
 from mtp import experiment
 from mtp.config import get_config
@@ -34,11 +34,13 @@ def _once(measure: Any) -> Run:
     return lambda: seconds
 
 
-def training(cache: str, folder: str) -> Run:
+def training(cache: str, native: bool, folder: str) -> Run:
     """Seconds until all programs of the training step are there."""
     ours.cached(cache)
     config = get_config()
+    config.run.native = native
     config.data.dir, config.input.batch_size = folder, BATCH
+    ours.network(config)  # without the kernels the row is skipped
     built = experiment.prepare(config)
 
     def measure() -> float:
@@ -49,10 +51,12 @@ def training(cache: str, folder: str) -> Run:
     return _once(measure)
 
 
-def forward(cache: str) -> Run:
+def forward(cache: str, native: bool) -> Run:
     """Seconds until the forward program of a canvas batch is there, less its run."""
     ours.cached(cache)
-    predict = ours.predictor(get_config())
+    config = get_config()
+    config.run.native = native
+    predict = ours.predictor(config)
     batch = ours.batch_of((224, 224), 8)
 
     def measure() -> float:
@@ -71,16 +75,23 @@ def rows() -> list[Row]:
         photographs = Path(scratch) / "photographs"
         photographs.mkdir()
         folder = str(votes_folder(photographs, np.tile(SIZES, (4, 1)), distinct=3))
-        for name, build, arguments, limits in (
-            ("three programs of the training step", training, (folder,), (90, 10)),
-            ("forward program", forward, (), (15, None)),
-        ):
-            cache = str(Path(scratch) / build.__name__)
-            for state, limit in zip(("cold", "from the persistent cache"), limits, strict=True):
-                with Contender(build, cache, *arguments) as mine:
-                    seconds = mine.run()[1]
-                what = f"4. {name}, {state}"
-                found.append(limit_row(what, seconds, "s", limit) if limit else Row(what, f"{seconds:.3g} s"))
+        for path, native in ours.PATHS.items():
+            for name, build, arguments, limits in (
+                ("three programs of the training step", training, (folder,), (90, 10)),
+                ("forward program", forward, (), (15, None)),
+            ):
+                cache = str(Path(scratch) / f"{build.__name__}-{native}")
+                for state, limit in zip(("cold", "from the persistent cache"), limits, strict=True):
+                    what = f"4. {name}, {path}, {state}"
+                    try:
+                        with Contender(build, cache, native, *arguments) as mine:
+                            seconds = mine.run()[1]
+                    except Missing as error:
+                        found.append(skipped(what, "", error))
+                        continue
+                    found.append(
+                        limit_row(what, seconds, "s", limit) if limit else Row(what, f"{seconds:.3g} s")
+                    )
     return found
 
 

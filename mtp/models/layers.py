@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from mtp.ops import batch_norm
 from mtp.ops.canvas import Sizes
 from mtp.ops.kernels import PLAIN, Kernels
+from mtp.ops.pointwise import pointwise
 from mtp.ops.stem import stem
 
 Map = Float[Array, "B H W C"]
@@ -52,12 +53,6 @@ class BatchNorm(nn.Module):
         return y
 
 
-def _product(x: Map, kernel: Float[Array, "C F"]) -> Mixed:
-    """Over channels, of two matrices: with more axes XLA copies x, transposed, for the kernel's gradient."""
-    rows = x.reshape(-1, x.shape[-1])
-    return (rows @ kernel).reshape(*x.shape[:-1], -1)
-
-
 class Pointwise(nn.Module):
     """1x1 convolution: a matrix product over channels, parameters float32, product in `dtype`."""
 
@@ -70,7 +65,7 @@ class Pointwise(nn.Module):
     def __call__(self, x: Map) -> Mixed:
         shape = (1, 1, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        y = _product(x.astype(self.dtype), kernel[0, 0].astype(self.dtype))
+        y = pointwise(x.astype(self.dtype), kernel[0, 0].astype(self.dtype))
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y
@@ -108,4 +103,4 @@ class SeparableConv(nn.Module):
         first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))
         second = self.param("pointwise_kernel", nn.initializers.he_normal(), (1, 1, channels, self.features))
         y = self.kernels.depthwise(x.astype(self.dtype), sizes, first[..., 0], self.stride)
-        return _product(y, second[0, 0].astype(self.dtype))
+        return pointwise(y, second[0, 0].astype(self.dtype))

@@ -5,6 +5,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from mtp.ops.dispatch import by_platform
+from mtp.ops.pointwise import pointwise
 
 Images = Float[Array, "B H W 3"]
 Kernel = Float[Array, "3 3 3 F"]
@@ -25,8 +26,7 @@ def multiply_patches(images: Images, kernel: Kernel) -> Map:
         images[:, i : i + 2 * height - 1 : 2, j : j + 2 * width - 1 : 2] for i in range(3) for j in range(3)
     ]
     patches = jnp.concatenate(taps, axis=-1)
-    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(patches.shape[-1], -1)
-    return product.reshape(*patches.shape[:-1], -1)
+    return pointwise(patches, kernel.reshape(patches.shape[-1], -1))
 
 
 stem = by_platform(multiply_patches, convolve)

@@ -193,9 +193,7 @@ using Number = ffi::Buffer<ffi::F32, 0>;
 
 ffi::Error check(ffi::Span<const int64_t> x, ffi::Span<const int64_t> sizes,
                  std::initializer_list<ffi::Span<const int64_t>> of_channels) {
-  if (sizes[0] != x[0] || sizes[1] != 2)
-    return ffi::Error::InvalidArgument("batch norm: the pictures' sizes must be (" + std::to_string(x[0]) +
-                                       ", 2); they are " + text(sizes));
+  if (auto error = check_sizes("batch norm", x[0], sizes); error.failure()) return error;
   for (const auto& shape : of_channels)
     if (shape[0] != x[3])
       return ffi::Error::InvalidArgument("batch norm: all but the maps must have C = " + std::to_string(x[3]) +

@@ -382,9 +382,7 @@ ffi::Error check(ffi::Span<const int64_t> x, ffi::Span<const int64_t> sizes, ffi
                                        std::to_string(x[3]) + "; it is " + text(kernel));
   if (stride != 1 && stride != 2)
     return ffi::Error::InvalidArgument("depthwise: stride must be 1 or 2, not " + std::to_string(stride));
-  if (sizes[0] != x[0] || sizes[1] != 2)
-    return ffi::Error::InvalidArgument("depthwise: the pictures' sizes must be (" + std::to_string(x[0]) +
-                                       ", 2); they are " + text(sizes));
+  if (auto error = check_sizes("depthwise", x[0], sizes); error.failure()) return error;
   if (y[0] != x[0] || y[1] != ceil_div(x[1], stride) || y[2] != ceil_div(x[2], stride) || y[3] != x[3])
     return ffi::Error::InvalidArgument("depthwise: maps " + text(x) + " and " + text(y) +
                                        " do not belong together at stride " + std::to_string(stride));

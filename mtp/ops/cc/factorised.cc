@@ -78,9 +78,7 @@ void gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes
 
 ffi::Error check(const Shape& s, ffi::Span<const int64_t> sizes, ffi::Span<const int64_t> first,
                  ffi::Span<const int64_t> second) {
-  if (sizes[0] != s.batch || sizes[1] != 2)
-    return ffi::Error::InvalidArgument("factorised: the pictures' sizes must be (" + std::to_string(s.batch) +
-                                       ", 2); they are " + text(sizes));
+  if (auto error = check_sizes("factorised", s.batch, sizes); error.failure()) return error;
   for (const auto& path : {first, second})
     if (path[0] != s.batch || path[1] != s.out_height || path[2] != s.out_width || path[3] != s.channels)
       return ffi::Error::InvalidArgument("factorised: a path of a map of " + std::to_string(s.height) + " x " +

@@ -114,4 +114,11 @@ inline std::string text(ffi::Span<const int64_t> shape) {
   return result + ")";
 }
 
+// Whether there is a height and a width for each slot of a map.
+inline ffi::Error check_sizes(const std::string& operation, int64_t batch, ffi::Span<const int64_t> sizes) {
+  if (sizes[0] == batch && sizes[1] == 2) return ffi::Error::Success();
+  return ffi::Error::InvalidArgument(operation + ": the pictures' sizes must be (" + std::to_string(batch) +
+                                     ", 2); they are " + text(sizes));
+}
+
 }  // namespace mtp

@@ -183,7 +183,10 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bicubic with antialiasing (Pillow), uint8 (H, W, 3) -> (height, width, 3)."""
+    """Bilinear with antialiasing, uint8 (H, W, 3) -> (height, width, 3).
+
+    The triangle filter, as torchvision's default and jax.image.resize's "linear"; bicubic has twice the taps.
+    """
     if image.shape[:2] == (height, width):
         return image
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

@@ -2,6 +2,7 @@
 
 import io
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -116,6 +117,12 @@ def test_resize_keeps_what_has_the_size_and_averages_when_shrinking():
     small = resize(fine, 8, 8)
     assert small.shape == (8, 8, 3)
     np.testing.assert_allclose(small[2:-2, 2:-2], 127.5, atol=6)  # without antialiasing: 0 or 255
+
+
+@pytest.mark.parametrize("size", [(17, 23), (24, 90), (81, 121)])
+def test_resize_is_the_antialiased_bilinear_of_jax(size):
+    theirs = jax.image.resize(PIXELS.astype(np.float32), (*size, 3), "linear", antialias=True)
+    np.testing.assert_allclose(resize(PIXELS, *size), theirs, atol=1.1)  # Pillow rounds after each axis
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of broken tags of a TIFF

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
 from mtp.models.layers import BatchNorm, BatchStatistics, StemConv
+from mtp.models.recompute import recomputed
 from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
 from mtp.ops.kernels import PLAIN, Kernels
 
@@ -90,17 +91,17 @@ class NASNet(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
     ) -> tuple[Map, Sizes]:
-        cell = nn.remat(Cell) if self.remat else Cell
+        run = recomputed if self.remat and not self.is_initializing() else Cell.__call__
         x = StemConv(self.architecture.stem, self.dtype, name="stem_conv1")(images)
         sizes = stem_sizes(sizes)
         maps = [(BatchNorm(self.kernels, name="stem_bn1")(x, sizes, statistics), sizes)]
         for place in layout(self.architecture):
             (x, sizes), (p, p_sizes) = maps[-1], maps[place.skip]
-            module = cell(
+            cell = Cell(
                 place.table, place.features, place.block, place.adjust, self.dtype, self.kernels,
                 name=f"cell_{place.block}",
             )  # fmt: skip
-            x = module(x, p, sizes, p_sizes, statistics)
+            x = run(cell, x, p, sizes, p_sizes, statistics)
             maps.append((x, halved_sizes(sizes) if place.table is REDUCTION else sizes))
         x, sizes = maps[-1]
         return masked(jax.nn.relu(x), sizes), sizes

@@ -244,11 +244,44 @@ def test_gradient_of_the_mixed_batch_is_the_sum_of_the_single_ones(tiny, canvas)
     assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(whole)) > 0
 
 
-def test_remat_changes_no_value(tiny, canvas):
-    batch = canvas(pictures([(33, 60), (50, 41)]), 51, 61)
-    plain, _ = forward("tiny")(tiny.variables, *batch)
-    again, _ = forward("tiny", remat=True)(tiny.variables, *batch)
-    assert_equal_maps(np.asarray(again), np.asarray(plain))
+@functools.cache
+def gradient_program(remat: bool):
+    """(variables, images, sizes) -> gradients, value and running statistics of a training pass, compiled."""
+    module = NASNet(NASNET_A["tiny"], remat=remat)
+    statistics = BatchStatistics(momentum=0.5)
+
+    def value(params, batch_stats, images, sizes):
+        variables = {"params": params, "batch_stats": batch_stats}
+        (x, _), changed = module.apply(
+            variables, to_float(images, sizes), sizes, statistics, mutable=["batch_stats"]
+        )
+        return jnp.sum(jnp.square(x)), changed["batch_stats"]
+
+    variables = template("tiny")
+    images = jax.ShapeDtypeStruct((8, 95, 127, 3), jnp.uint8)
+    sizes = jax.ShapeDtypeStruct((8, 2), jnp.int32)
+    slope = jax.jit(jax.value_and_grad(value, has_aux=True))
+    lowered = slope.lower(variables["params"], variables["batch_stats"], images, sizes)
+    return lowered.compile(compiler_options())
+
+
+def test_remat_changes_no_value_statistic_or_gradient(tiny, canvas):
+    images, sizes = canvas(pictures([(33, 60), (50, 41), (95, 127), (64, 64)] * 2), 95, 127)
+    given = (tiny.variables["params"], tiny.variables["batch_stats"], images, sizes)
+    plain, again = (gradient_program(remat)(*given) for remat in (False, True))
+    assert jax.tree.structure(plain) == jax.tree.structure(again)
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(again), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4 * np.abs(a).max())
+    without = forward("tiny")(tiny.variables, images, sizes)[0]
+    assert_equal_maps(
+        np.asarray(forward("tiny", remat=True)(tiny.variables, images, sizes)[0]), np.asarray(without)
+    )
+
+
+def test_remat_saves_memory_of_a_training_pass():
+    """Measured: .57 for tiny, whose cells are few; jax.checkpoint alone gives 1."""
+    plain, again = (gradient_program(remat).memory_analysis().temp_size_in_bytes for remat in (False, True))
+    assert again < 0.7 * plain
 
 
 def test_bfloat16_stays_near_float32(tiny, canvas):

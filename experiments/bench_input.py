@@ -53,7 +53,7 @@ def rows() -> list[Row]:
         config.data.dir, config.input.batch_size = scratch, BATCH
         votes_folder(Path(scratch), np.tile([(480, 640)], (PICTURES + 1, 1)), distinct=64)
         weight = sum(file.stat().st_size for file in Path(scratch).glob("*.jpg")) / (PICTURES + 1)
-        dataset = load(config.data, 0)
+        dataset = load(config.data)
         chosen = dataset.indices("train")
         plan = TrainPlan.from_config(config, chosen, dataset.sizes)
         labels = experiment.training_labels(dataset, experiment.learn_facts(dataset, config), config)

@@ -62,9 +62,11 @@ def label(config: Mapping[str, Any]) -> tuple[str, bool]:
 def read_rows(workdirs: Sequence[Path], images: Sequence[str], test_sha256: str) -> list[DeepRow]:
     """One row a name, its workdirs are its seeds; predictions in the order of `images`.
 
-    Errors: UsageError where a workdir is unfinished, tested on other pictures, or has the seed of another one.
+    Errors: UsageError where a workdir is unfinished, tested on other pictures, has the seed of another one, or other
+    options than the seeds before it.
     """
     found: dict[str, DeepRow] = {}
+    options: dict[str, dict[str, Any]] = {}  # of the first workdir of each row
     for workdir in workdirs:
         results = read_json(workdir / "results.json")
         if results is None:
@@ -77,7 +79,17 @@ def read_rows(workdirs: Sequence[Path], images: Sequence[str], test_sha256: str)
                 f"{workdir} was evaluated on the {split['name']} split {split['sha256'][:12]}, this table's test "
                 f"split is {test_sha256[:12]}; train and evaluate it on the same data"
             )
-        name, is_paper = label(flat(ConfigDict(results["config"])))
+        here = flat(ConfigDict(results["config"]))
+        name, is_paper = label(here)
+        first = options.setdefault(name, here)
+        unlike = [
+            o for o in sorted({*first, *here}) if first.get(o) != here.get(o) and not o.startswith(OTHER)
+        ]
+        if unlike:
+            raise UsageError(
+                f"{workdir} and the workdirs before it of the row {name} differ in {', '.join(unlike)}; seeds of one "
+                "row must be alike in all else. Make a table of each"
+            )
         row = found.setdefault(name, DeepRow(name, [], [], is_paper))
         if results["seed"] in row.seeds:
             raise UsageError(
@@ -111,7 +123,8 @@ def missing(rows: Sequence[DeepRow], data: str, group: str) -> dict[str, str]:
             for option, value in zip(DECIDED, ablation, strict=True)
             if list(value) != defaults[option] and value != defaults[option]
         ]
-        for preset, file in (("paper", "paper"), ("ours", "demo" if data == "demo" else "votes")):
+        ours = "demo" if data == "demo" else "ava" if data.startswith("ava:") else "votes"
+        for preset, file in (("paper", "paper"), ("ours", ours)):
             full = f"{name} ({preset})"
             if full not in have:
                 command = (

@@ -33,7 +33,7 @@ def main() -> None:
     config = get_config()
     config.data.name = "demo"
     start = time.perf_counter()
-    dataset = load(config.data, 0)
+    dataset = load(config.data)
     print(f"{len(dataset)} pictures, generated or found, and checked in {time.perf_counter() - start:.1f} s")
     truth = histograms(dataset.votes)
     mean, std = mean_and_std(truth)

@@ -104,7 +104,7 @@ def of_workdir(workdir: Path, options: Mapping[str, Any], dataset: Dataset | Non
     try:
         best = checkpoints.best_step()
         facts = Facts.from_json(checkpoints.meta(best)["facts"])
-        dataset = dataset or load(config.data, config.seed)
+        dataset = dataset or load(config.data)
         trained = np.load(workdir / "training_pictures.npy")
         shared = np.intersect1d(picture_hashes(dataset, dataset.indices("test")), trained)
         if len(shared):
@@ -223,10 +223,10 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
     out.parent.mkdir(parents=True, exist_ok=True)
     if backbone == "imagenet" or backbone.endswith(".h5"):
         found = imagenet(backbone, options)
-        return extract(found, load(found.config.data, found.config.seed), out)
+        return extract(found, load(found.config.data), out)
     config = workdirs.stored_config(Path(backbone), options)
     experiment.configure(config)
-    dataset = load(config.data, config.seed)
+    dataset = load(config.data)
     return extract(of_workdir(Path(backbone), options, dataset), dataset, out)
 
 

@@ -32,8 +32,13 @@ def get_config() -> Config:
     c.data.group = "group"  # CSV column whose values never cross splits; used where the CSV has it
     c.data.folds = 0  # K > 1: K-fold; fold `fold` is the test split, the next one validation
     c.data.fold = 0  # 0 .. folds - 1
+    c.data.split_seed = (
+        0  # of folds, and of AVA's splits `paper` and `random`; runs of other seeds share a split
+    )
     c.data.enlarge = False  # pictures with a side under 32 pixels: enlarge them (counted) instead of an error
-    c.data.max_skipped = 0.0  # largest share of unreadable pictures to leave out; above it an error
+    # largest share of unreadable pictures to leave out, above it an error; 0: only headers are read before training,
+    # more: every picture to its end
+    c.data.max_skipped = 0.0
     c.data.max_decode_pixels = 100_000_000  # pixels; a larger picture is an error, not an allocation
     c.data.demo_pictures = 3000  # pictures of the generated set
     c.data.demo_seed = 0

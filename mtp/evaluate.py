@@ -13,7 +13,7 @@ from mtp import intervals, metrics, references
 from mtp.config import Config
 from mtp.data import buckets
 from mtp.data.pipeline import evaluation_batches, evaluation_canvases
-from mtp.data.schema import Dataset
+from mtp.data.schema import DataError, Dataset
 from mtp.mesh import put_batch
 from mtp.ops.ratings import histograms
 
@@ -64,12 +64,39 @@ def size_rules(config: Config) -> tuple[str, ...]:
 
 def sizes(dataset: Dataset, indices: np.ndarray, config: Config, rule: str) -> np.ndarray:
     """(N, 2): height and width at which each picture is evaluated under a size rule."""
-    e, trained = config.eval, config.input.sizes
-    wanted = [
-        buckets.evaluation_size((int(s[0]), int(s[1])), rule, trained, e.max_pixels, e.too_large)
-        for s in dataset.sizes[indices]
-    ]
+    e, trained, wanted = config.eval, config.input.sizes, []
+    for index in indices:
+        height, width = map(int, dataset.sizes[index])
+        try:
+            size = buckets.evaluation_size((height, width), rule, trained, e.max_pixels, e.too_large)
+        except DataError as error:
+            raise DataError(f"{dataset.images[index]}: {error}") from error
+        wanted.append(size)
     return np.array(wanted, np.int32).reshape(-1, 2)
+
+
+def check(dataset: Dataset, config: Config) -> tuple[str, ...]:
+    """What can be said of evaluations before there is a model: how many pictures eval.too_large shrinks.
+
+    Errors: DataError where the split to evaluate is empty, or a picture of it or of validation is too large.
+    """
+    if not len(dataset.indices(config.eval.split)):
+        raise DataError(
+            f"the split {config.eval.split} of {dataset.name} is empty; choose another with eval.split"
+        )
+    rows = np.unique(np.concatenate([dataset.indices(s) for s in ("validation", config.eval.split)]))
+    notes = []
+    for rule in size_rules(config):
+        sizes(dataset, rows, config, rule)
+        wanted = [
+            buckets.ruled_size(tuple(s), rule, config.input.sizes) for s in dataset.sizes[rows].tolist()
+        ]
+        shrunk = int((np.prod(wanted, axis=1) > config.eval.max_pixels).sum())
+        if shrunk:
+            notes.append(
+                f"{shrunk} pictures are shrunk to eval.max_pixels = {config.eval.max_pixels} (eval.size {rule})"
+            )
+    return tuple(notes)
 
 
 def canvases(dataset: Dataset, config: Config, devices: int) -> dict[tuple[int, int], int]:
@@ -130,7 +157,8 @@ def metric_rows(
     rows = {"model": predictions.distribution} | references.rows(
         votes, np.array(facts.mean_histogram), seed=config.seed
     )
-    known_styles = dataset.style_names == facts.style_names and predictions.style is not None
+    # data from elsewhere may have labels for some of the styles
+    shared = [name for name in facts.style_names if name in dataset.style_names]
     evaluate = intervals.Evaluation(
         votes=votes,
         mean_histogram=rows["mean histogram"],
@@ -150,11 +178,14 @@ def metric_rows(
         extras: dict[str, Any] = {}
         if name == "model":
             extras["p_high"] = predictions.p_high
-            if known_styles:
+            if shared and predictions.style is not None:
+                theirs, ours = (
+                    [names.index(s) for s in shared] for names in (dataset.style_names, facts.style_names)
+                )
                 extras |= {
-                    "styles": dataset.tested_styles[predictions.indices],
-                    "predicted_styles": predictions.style,
-                    "style_names": facts.style_names,
+                    "styles": dataset.tested_styles[predictions.indices][:, theirs],
+                    "predicted_styles": predictions.style[:, ours],
+                    "style_names": tuple(shared),
                 }
         measured = evaluate.metrics(distribution, **extras)
         if dataset.means_only:

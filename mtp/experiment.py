@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ from mtp.ops import native
 from mtp.ops.kernels import PLAIN, Kernels
 from mtp.ops.ratings import histograms, mean_and_std
 from mtp.step import Objective, TrainState, TrainStep, eval_step, initial_state
+
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +103,18 @@ class Training(Experiment):
 
 
 def configure(config: Config) -> None:
-    """Settings of libraries: where compiled programs are kept, and that checkpoints are written silently."""
+    """Settings of libraries: where compiled programs are kept, that checkpoints are written silently, and whether sums
+    on a GPU have one order.
+
+    The last must come before jax' first look at its devices.
+    """
     logging.set_verbosity(logging.ERROR)
     cache = config.run.compile_cache or str(CACHE / "xla")
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    if config.run.deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
+        print(f"XLA_FLAGS={os.environ['XLA_FLAGS']}")
 
 
 def learn_facts(dataset: Dataset, config: Config) -> Facts:
@@ -115,11 +125,12 @@ def learn_facts(dataset: Dataset, config: Config) -> Facts:
     scale = weighting.rating_scale(dataset.ratings, config.loss.threshold, config.loss.delta, config.loss.tau)
     styles = dataset.styles[rows]
     labelled = styles[~np.isnan(styles).any(axis=1)] if styles.shape[1] else styles
-    several = bool(len(labelled)) and bool((labelled.sum(axis=1) > 1).any())
+    # a softmax can say neither "none of them" nor "the only one, or not"
+    one_each = labelled.shape[1] > 1 and bool((labelled.sum(axis=1) == 1).all())
     return Facts(
         ratings=dataset.ratings,
         style_names=dataset.style_names if len(labelled) else (),
-        style_kind="sigmoid" if several else "softmax",
+        style_kind="softmax" if one_each else "sigmoid",
         threshold=scale.threshold,
         delta=scale.delta,
         tau=scale.tau,
@@ -160,8 +171,9 @@ def training_labels(dataset: Dataset, facts: Facts, config: Config) -> dict[str,
 
 def prepare(config: Config) -> Training:
     """Data, model, plan, batches and step of a run."""
-    dataset = load(config.data, config.seed)
+    dataset = load(config.data)
     _check_target(dataset, config)
+    _check_batch(config)
     facts = learn_facts(dataset, config)
     rows = dataset.indices("train")
     plan = TrainPlan.from_config(config, rows, dataset.sizes)
@@ -176,6 +188,16 @@ def prepare(config: Config) -> Training:
         batches=TrainBatches(dataset, plan, labels, config),
         train_step=TrainStep(base.model, objective, base.optimiser, config, bool(config.model.weights)),
     )
+
+
+def _check_batch(config: Config) -> None:
+    pictures, parts = config.input.batch_size, config.optim.accumulate
+    devices = data_mesh(config.run.devices).size
+    if parts < 1 or pictures < 1 or pictures % (parts * devices):
+        raise ConfigError(
+            f"input.batch_size must divide by optim.accumulate = {parts} times the {devices} device(s) of run.devices; "
+            f"it is {pictures}"
+        )
 
 
 def _check_target(dataset: Dataset, config: Config) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from mtp import breakdown, experiment, results, train, workdirs
+from mtp import breakdown, evaluate, experiment, results, train, workdirs
 from mtp.checkpoint import CheckpointError, Checkpoints
 from mtp.config import Config, ConfigError
 from mtp.data import buckets
@@ -33,6 +33,8 @@ from mtp.models.pretrained import WeightsError
 from mtp.report import tables
 from mtp.workdirs import UsageError
 
+LEFT_BEHIND = ("results.md", "results.json", "predictions.csv", "metrics.jsonl", "checkpoints")
+TRAINED = "training_pictures.npy"  # `picture_hashes` of the training split
 CONFIG = config_flags.DEFINE_config_file(
     "config", str(Path(__file__).with_name("config.py")), "The experiment's file."
 )
@@ -71,12 +73,16 @@ def run(config: Config, workdir: Path) -> None:
         show(finished, workdir)
         return
     built = experiment.prepare(config)
+    notes = evaluate.check(built.dataset, config)
     # before any work on the pictures, since a download may fail
     origin = pretrained.origin(config.model.weights, config.model.backbone)
-    announce(built)
-    pictures = training_pictures(built.dataset)
-    np.save(workdir / "training_pictures.npy", pictures)
+    announce(built, notes)
+    pictures = picture_hashes(built.dataset, built.dataset.indices("train"))
+    refuse_overlap(built.dataset, config, pictures)
+    if not workdirs.holds_checkpoint(workdir):
+        np.save(workdir / TRAINED, pictures)
     meta = {
+        "steps": built.steps,
         "config": json.loads(config.to_json()),
         "facts": built.facts.to_json(),
         "split_sha256": built.dataset.split_sha256("train"),
@@ -88,53 +94,52 @@ def run(config: Config, workdir: Path) -> None:
     if best is None:
         print(f"stopped by SIGTERM; the state is saved. Run the same command to go on ({workdir}).")
         return
-    report(built, config, workdir, workdir, best, origin)
+    report(built, workdir, workdir, best, origin, finished=True)
 
 
 def evaluate_again(config: Config, workdir: Path, overrides: Mapping[str, Any]) -> None:
-    """A finished workdir's best checkpoint over a split, possibly of another data set."""
+    """A workdir's best checkpoint over a split, possibly of another data set."""
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    best = checkpoints.best_step()
+    best, latest = checkpoints.best_step(), checkpoints.latest_step()
     meta = checkpoints.meta(best)
     checkpoints.close()
-    dataset, facts = load(config.data, config.seed), Facts.from_json(meta["facts"])
+    finished = latest == meta.get("steps", latest)  # workdirs from before it was kept were
+    dataset, facts = load(config.data), Facts.from_json(meta["facts"])
     if dataset.ratings != facts.ratings:
         raise UsageError(
             f"the checkpoint predicts {facts.ratings} ratings, but {dataset.name} has votes on {dataset.ratings}; "
             "evaluate it on data with the same scale"
         )
-    refuse_overlap(dataset, config, workdir)
+    notes = evaluate.check(dataset, config)
+    refuse_overlap(dataset, config, np.load(workdir / TRAINED))
+    if not finished:
+        print(f"note: training has not reached its end, step {latest} of {meta['steps']}")
+    for message in notes:
+        print(f"note: {message}")
     built = experiment.prepare_evaluation(config, dataset, facts)
-    other = any(name.startswith("data.") for name in overrides)
-    folder = workdir / "evaluations" / f"{dataset.name}-{config.eval.split}" if other else workdir
+    folder = workdirs.evaluation_folder(workdir, dataset.name, config, overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    report(built, config, workdir, folder, best, meta["weights"])
+    report(built, workdir, folder, best, meta["weights"], finished=finished)
 
 
-def refuse_overlap(dataset: Dataset, config: Config, workdir: Path) -> None:
-    """Errors: UsageError where pictures to evaluate were trained on, by the bytes of their files."""
-    trained = np.load(workdir / "training_pictures.npy")
+def refuse_overlap(dataset: Dataset, config: Config, trained: np.ndarray) -> None:
+    """Errors: UsageError where files to evaluate are among those to train on; trained: their `picture_hashes`."""
     shared = np.intersect1d(picture_hashes(dataset, dataset.indices(config.eval.split)), trained)
     if len(shared) and not ALLOW_OVERLAP.value:
         raise UsageError(
-            f"{len(shared)} pictures of the split {config.eval.split} of {dataset.name} were trained on; choose "
-            "another split, or insist with --allow_overlap"
+            f"{len(shared)} pictures of the split {config.eval.split} of {dataset.name} are among those trained on; "
+            "choose another split, leave copies out (python -m mtp.data.doctor --fix), or insist with --allow_overlap"
         )
 
 
-def training_pictures(dataset: Dataset) -> np.ndarray:
-    """Sorted 64-bit hashes of the training pictures' bytes."""
-    return picture_hashes(dataset, dataset.indices("train"))
-
-
-def announce(built: Training) -> None:
+def announce(built: Training, notes: Sequence[str]) -> None:
     """What is about to run, in a few lines."""
     d, c = built.dataset, built.config
     counts = ", ".join(f"{len(d.indices(s))} {s}" for s in ("train", "validation", "test"))
     print(
         f"{d.name}: {len(d)} pictures ({counts}), ratings 1..{d.ratings}, {len(built.facts.style_names)} styles"
     )
-    for message in d.skipped:
+    for message in (*d.skipped, *notes):
         print(f"note: {message}")
     if c.input.order == "buckets":
         middle, high = buckets.distortion(d.sizes[d.indices("train")], c.input.sizes)
@@ -149,27 +154,28 @@ def announce(built: Training) -> None:
 
 def report(
     built: Experiment,
-    config: Config,
     workdir: Path,
     folder: Path,
     best: int | None,
     origin: Mapping[str, Any],
+    *,
+    finished: bool,
 ) -> None:
     """Evaluate the best checkpoint, write predictions and results, print the table and where all lies."""
+    config = built.config
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
     state, _ = checkpoints.restore(experiment.abstract_state(built), best)
     checkpoints.close()
     indices = built.dataset.indices(config.eval.split)
-    if not len(indices):
-        raise UsageError(f"the split {config.eval.split} of {built.dataset.name} is empty; choose another")
-    contents = []
+    contents, notes = [], evaluate.check(built.dataset, config)
     for rule, suffix in workdirs.suffixes(config).items():
         predictions = built.predict(state.evaluation_variables(), indices, rule)
         more = breakdown.elsewhere(built.dataset, config.eval.split)
         elsewhere = built.predict(state.evaluation_variables(), more, rule) if len(more) else None
         content = results.assemble(
             built.dataset, predictions, built.facts, config, elsewhere=elsewhere,
-            split=config.eval.split, size_rule=rule, step=int(state.step), origin=origin,
+            split=config.eval.split, size_rule=rule, step=int(state.step), finished=finished, origin=origin,
+            notes=notes,
         )  # fmt: skip
         predicted = folder / f"predictions{suffix}.csv"
         results.write_predictions(predicted, built.dataset, predictions, built.facts)
@@ -183,7 +189,8 @@ def show(contents: Sequence[Mapping[str, Any]], folder: Path) -> None:
     """Print the tables, and where everything lies."""
     for content in contents:
         print("\n" + tables.terminal(content))
-    print(f"\nresults.md, results.json, predictions.csv, metrics.jsonl and checkpoints lie in {folder}")
+    names = [name for name in LEFT_BEHIND if (folder / name).exists()]
+    print(f"\n{', '.join(names[:-1])} and {names[-1]} lie in {folder}")
 
 
 if __name__ == "__main__":

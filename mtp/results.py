@@ -3,7 +3,7 @@
 import csv
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,14 @@ def assemble(
     split: str,
     size_rule: str,
     step: int,
+    finished: bool,
     origin: Mapping[str, Any],
+    notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """results.json: metric rows and everything that the numbers depend on.
 
-    origin: of the loaded weights. elsewhere: of style-test pictures outside the split.
+    origin: of the loaded weights. elsewhere: of style-test pictures outside the split. finished: whether the training
+    reached its last step. notes: what was done to pictures, beside what the data set itself says.
     """
     style_sets = [predictions, elsewhere] if elsewhere else [predictions]
     content = {
@@ -43,13 +46,14 @@ def assemble(
         "styles": breakdown.style_protocols(dataset, style_sets, facts, config),
         "seed": config.seed,
         "step": step,
+        "finished": finished,
         "mean_histogram": list(facts.mean_histogram),
         "bootstrap": config.eval.bootstrap,
         "pkl_floor": config.eval.pkl_floor,
         "threshold": facts.threshold,
         "delta": facts.delta,
         "eval_size": size_rule,
-        "skipped": list(dataset.skipped),
+        "skipped": [*dataset.skipped, *notes],
         "config": json.loads(config.to_json()),
         "versions": versions(),
         "weights": dict(origin),

@@ -29,12 +29,18 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.received = False
+        self._before: Any = signal.getsignal(signal.SIGTERM)
         # signals reach the main thread only; a run in another thread cannot be told
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, self._receive)
 
     def _receive(self, *_: Any) -> None:
         self.received = True
+
+    def close(self) -> None:
+        """From here on SIGTERM does what it did before."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._before)
 
 
 def compile_ahead(experiment: Training, step: int) -> Programs:
@@ -44,18 +50,26 @@ def compile_ahead(experiment: Training, step: int) -> Programs:
     return Programs(experiment.train_step, abstract_state(experiment), batches, experiment.mesh, at_once)
 
 
-def restore_or_init(experiment: Training, checkpoints: Checkpoints, writer: Writer) -> TrainState:
-    """The latest checkpoint's state, with the log cut back to it; else a new one."""
+def restore_or_init(
+    experiment: Training, checkpoints: Checkpoints, writer: Writer, meta: Mapping[str, Any]
+) -> TrainState:
+    """The latest checkpoint's state, with the log cut back to it; else a new one.
+
+    meta: what this run saves beside its states. Errors: TrainingError where it began with other pictures.
+    """
     if checkpoints.latest_step() is None:
         writer.truncate(0)
         return new_state(experiment)
-    state, meta = checkpoints.restore(abstract_state(experiment))
-    here = experiment.dataset.split_sha256("train")
-    if meta["split_sha256"] != here:
-        raise TrainingError(
-            f"a run must go on with the pictures that it began with; the training split was "
-            f"{meta['split_sha256'][:12]} and is {here[:12]}. Restore the data, or start in a new workdir."
-        )
+    state, there = checkpoints.restore(abstract_state(experiment))
+    for what, name in (
+        ("training split", "split_sha256"),
+        ("training pictures' files", "training_pictures_sha256"),
+    ):
+        if there[name] != meta[name]:
+            raise TrainingError(
+                f"a run must go on with the pictures that it began with; the SHA-256 of the {what} was "
+                f"{there[name][:12]} and is {meta[name][:12]}. Restore the data, or start in a new workdir."
+            )
     writer.truncate(int(state.step))
     return state
 
@@ -141,7 +155,7 @@ def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | N
     writer = Writer(workdir, experiment.config.log.tensorboard)
     stop_signal = StopSignal()
     programs = compile_ahead(experiment, checkpoints.latest_step() or 0)
-    state = restore_or_init(experiment, checkpoints, writer)
+    state = restore_or_init(experiment, checkpoints, writer, meta)
     start = int(state.step)
     batches = experiment.batches.iterate(start, experiment.steps)
     progress = Progress(
@@ -165,4 +179,5 @@ def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | N
         progress.close()
         writer.close()
         checkpoints.close()
+        stop_signal.close()
     return None if stop_signal.received and int(state.step) < experiment.steps else checkpoints.best_step()

@@ -1,6 +1,7 @@
 """A workdir and the configuration that it belongs to: what may change between two commands, what may not."""
 
 import difflib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from mtp.results import write_json
 
 # what may differ between a workdir's runs: it does not change what is learnt
 FREE = ("log.", "eval.", "run.", "input.threads", "input.ahead", "train.compile_in_parallel")
+OF_A_FOLDER = ("data.csv", "data.group", "data.folds", "data.fold", "data.split", "data.split_dir", "eval.by")
 EVALUATION = ("data.", "eval.", "log.", "run.", "input.threads", "input.ahead")
 
 
@@ -44,14 +46,14 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def claim(config: Config, workdir: Path) -> None:
-    """Write config.json, or compare with the one that is there.
+    """Write config.json; where a checkpoint is there, compare first.
 
-    Errors: UsageError where the workdir belongs to another configuration, naming the differing options.
+    Errors: UsageError where the checkpoint belongs to another configuration, naming the differing options.
     """
     path = workdir / "config.json"
     stored = read_json(path)
     here = flat(config)
-    if stored:
+    if stored and holds_checkpoint(workdir):
         # an option that is younger than the workdir had its default there
         there = flat(get_config()) | flat(ConfigDict(stored))
         differ = [
@@ -68,8 +70,16 @@ def claim(config: Config, workdir: Path) -> None:
     write_json(path, json.loads(config.to_json()))
 
 
+def holds_checkpoint(workdir: Path) -> bool:
+    """Whether there is something to go on from: a run that failed before has no say over the next."""
+    return any(path.name.isdigit() for path in (workdir / "checkpoints").glob("*"))
+
+
 def stored_config(workdir: Path, overrides: Mapping[str, Any]) -> Config:
-    """The configuration that a workdir was trained with, and the overrides that evaluation allows."""
+    """The configuration that a workdir was trained with, and the overrides that evaluation allows.
+
+    Where data.dir names another folder, what described the old one is forgotten.
+    """
     stored = read_json(workdir / "config.json")
     if not stored:
         raise UsageError(f"{workdir} must be a finished workdir; it has no config.json")
@@ -79,10 +89,24 @@ def stored_config(workdir: Path, overrides: Mapping[str, Any]) -> Config:
             f"--mode=evaluate takes options of data, eval and log only; {', '.join(fixed)} belong to training"
         )
     config = get_config()
-    for name, value in {**flat(ConfigDict(stored)), **overrides}.items():
+    there = flat(ConfigDict(stored))
+    for name, value in {**there, **_of_other_data(there, overrides), **overrides}.items():
         # JSON has lists where the configuration has tuples
         config.update_from_flattened_dict({name: _tupled(value)})
     return config
+
+
+def _of_other_data(stored: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that no longer hold once data.dir is another folder: defaults, and the kind of data that lies there."""
+    folder = overrides.get("data.dir")
+    before = stored["data.dir"]
+    if not folder or (before and Path(folder).resolve() == Path(before).resolve()):
+        return {}
+    csv = overrides.get("data.csv", get_config().data.csv)
+    if stored["data.name"] == "ava" and not (Path(folder) / csv).is_file():
+        return {}
+    defaults = flat(get_config())
+    return {name: defaults[name] for name in defaults if name in OF_A_FOLDER} | {"data.name": "votes"}
 
 
 def _tupled(value: Any) -> Any:
@@ -96,14 +120,31 @@ def suffixes(config: Config) -> dict[str, str]:
 
 
 def finished(config: Config, workdir: Path) -> list[dict[str, Any]]:
-    """results.json of every size rule, where the workdir has them all under these options; else nothing."""
+    """results.json of every size rule, where the workdir has them all under these options and of a training that
+    reached its end; else nothing.
+    """
     wanted = json.loads(config.to_json())["eval"]
     found = [read_json(workdir / f"results{suffix}.json") for suffix in suffixes(config).values()]
     return (
         [content for content in found if content]
-        if all(c and c["config"]["eval"] == wanted for c in found)
+        if all(c and c["config"]["eval"] == wanted and c.get("finished", True) for c in found)
         else []
     )
+
+
+def evaluation_folder(workdir: Path, data: str, config: Config, overrides: Mapping[str, Any]) -> Path:
+    """Where an evaluation is written: into the workdir where it is the run's own, else evaluations/DATA-SPLIT, with a
+    number where that holds one of other data or options.
+    """
+    if not any(name.startswith(("data.", "eval.")) for name in overrides):
+        return workdir
+    wanted = json.loads(config.to_json())
+    for number in itertools.count(1):
+        folder = workdir / "evaluations" / f"{data}-{config.eval.split}{f'-{number}' if number > 1 else ''}"
+        there = read_json(folder / "results.json")
+        if not there or all(there["config"][part] == wanted[part] for part in ("data", "eval")):
+            return folder
+    raise AssertionError("numbers do not end")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

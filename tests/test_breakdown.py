@@ -1,5 +1,7 @@
 """Rows of parts of a split, and the style protocols: each over the pictures that it says."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -135,3 +137,19 @@ def test_tables_show_them(dataset, config):
     assert "| model | animal (14) |".replace(" | animal", " \\| animal") in text
     assert "all style-test pictures: 20 pictures, 10 with votes trained on" in text
     assert "style mAP" in tables.terminal(content)
+
+
+def test_labels_for_some_of_the_styles_are_measured_on_those(dataset, config):
+    """Data from elsewhere: average precision of the shared styles, and a mean over these."""
+    predictions = predict(range(30, 40))
+    whole = metric_rows(dataset, predictions, FACTS, config)[0]["metrics"]
+    fewer = dataclasses.replace(
+        dataset,
+        style_names=("Duotones", "HDR"),
+        styles=dataset.styles[:, [2, 0]],
+        style_tests=dataset.style_tests[:, [2, 0]],
+    )
+    some = metric_rows(fewer, predictions, FACTS, config)[0]["metrics"]
+    assert {name for name in some if name.startswith("ap_")} == {"ap_HDR", "ap_Duotones"}
+    for name in ("ap_HDR", "ap_Duotones"):
+        assert some[name]["value"] == whole[name]["value"]

@@ -1,13 +1,15 @@
 """What follows from a configuration before a step is taken."""
 
 import dataclasses
+import os
 
+import jax
 import numpy as np
 import pytest
 
-from mtp import experiment
+from mtp import evaluate, experiment
 from mtp.config import ConfigError, get_config
-from mtp.data.schema import Dataset
+from mtp.data.schema import DataError, Dataset
 from mtp.ops.ratings import histograms
 
 
@@ -56,3 +58,56 @@ def test_an_unknown_target(dataset):
     config.loss.target = "median"
     with pytest.raises(ConfigError, match=r"loss\.target must be"):
         experiment._check_target(dataset, config)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind"),
+    [
+        ([[1, 0], [0, 1], [1, 0], [0, 1]], "softmax"),
+        ([[1, 1], [0, 1], [1, 0], [0, 1]], "sigmoid"),
+        ([[0, 0], [0, 1], [1, 0], [0, 1]], "sigmoid"),
+        ([[1], [0], [1], [0]], "sigmoid"),
+        ([[1], [1], [1], [1]], "sigmoid"),
+    ],
+    ids=["one each", "several", "none of them", "a single style", "which all have"],
+)
+def test_a_softmax_is_for_exactly_one_of_several_styles(rows, kind, dataset):
+    styles = np.array([*rows, *rows[:2]], np.float32)
+    styled = dataclasses.replace(dataset, styles=styles, style_names=("a", "b")[: styles.shape[1]])
+    assert experiment.learn_facts(styled, get_config()).style_kind == kind
+
+
+@pytest.mark.parametrize(("batch", "accumulate", "fine"), [(12, 3, True), (128, 3, False), (0, 1, False)])
+def test_a_batch_divides_into_its_parts(batch, accumulate, fine):
+    config = get_config()
+    config.input.batch_size, config.optim.accumulate, config.run.devices = batch, accumulate, 1
+    if fine:
+        return experiment._check_batch(config)
+    with pytest.raises(ConfigError, match=rf"must divide by optim\.accumulate = {accumulate}"):
+        experiment._check_batch(config)
+
+
+def test_deterministic_sums_are_asked_of_xla_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    config = get_config()
+    config.run.compile_cache = jax.config.jax_compilation_cache_dir or str(tmp_path)
+    experiment.configure(config)
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x"
+    config.run.deterministic = True
+    for _ in range(2):
+        experiment.configure(config)
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x --xla_gpu_deterministic_ops=true"
+
+
+def test_splits_to_evaluate_are_looked_at_first(dataset):
+    config = get_config()
+    assert evaluate.check(dataset, config) == ()
+    config.eval.max_pixels = 1024
+    with pytest.raises(DataError, match=r"^e: a picture of 64x64 is to be evaluated at 64x64, more than"):
+        evaluate.check(dataset, config)
+    config.eval.too_large = "shrink"
+    assert evaluate.check(dataset, config) == (
+        "2 pictures are shrunk to eval.max_pixels = 1024 (eval.size native)",
+    )
+    with pytest.raises(DataError, match="the split test of six is empty"):
+        evaluate.check(dataclasses.replace(dataset, splits=("train",) * 6), config)

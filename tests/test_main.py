@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -214,6 +215,45 @@ def test_evaluating_again_gives_the_same_table(finished):
     assert (workdir / "predictions.csv").read_bytes() == before
 
 
+def test_another_split_is_written_beside(finished):
+    workdir, _ = finished
+    before = (workdir / "results.json").read_bytes()
+    said = run(evaluate_command(workdir, "--config.eval.split=validation"))
+    assert (workdir / "results.json").read_bytes() == before
+    folder = workdir / "evaluations" / "photos-validation"
+    assert f"results.md, results.json and predictions.csv lie in {folder}" in said
+
+
+def test_evaluating_before_the_end_does_not_end_the_training(finished, data, tmp_path):
+    whole, _ = finished
+    run_until(command(tmp_path / "run", data), r"^step 6/", signal.SIGKILL)
+    assert "training has not reached its end" in run(evaluate_command(tmp_path / "run"))
+    run(command(tmp_path / "run", data))
+    assert checksum(tmp_path / "run") == checksum(whole)
+    assert (tmp_path / "run" / "predictions.csv").read_bytes() == (whole / "predictions.csv").read_bytes()
+
+
+def test_other_files_under_the_same_names_are_noticed_on_resuming(data, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "photos")
+    run_until(command(tmp_path / "run", folder), r"^step 6/", signal.SIGKILL)
+    before = (tmp_path / "run" / "training_pictures.npy").read_bytes()
+    for path in folder.glob("*.png"):
+        Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+    said = run(command(tmp_path / "run", folder), fails=True)
+    assert "the SHA-256 of the training pictures' files was" in said
+    assert (tmp_path / "run" / "training_pictures.npy").read_bytes() == before
+
+
+def test_copies_of_training_pictures_in_the_test_split_are_told_before_training(data, tmp_path):
+    folder = shutil.copytree(data, tmp_path / "photos")
+    lines = (folder / "votes.csv").read_text().splitlines()
+    rows = [f"{line},{'test' if number > 30 else 'train'}" for number, line in enumerate(lines[1:])]
+    (folder / "votes.csv").write_text("\n".join([f"{lines[0]},split", *rows]) + "\n")
+    shutil.copy(folder / "000.png", folder / "035.png")
+    said = run(command(tmp_path / "run", folder), fails=True)
+    assert "1 pictures of the split test of photos are among those trained on" in said
+
+
 def test_evaluating_on_another_folder_without_styles(finished, tmp_path):
     other = make_folder(tmp_path / "other", 12, 1, styles=False)
     before = (finished[0] / "results.json").read_bytes()
@@ -232,7 +272,7 @@ def test_what_evaluation_refuses(finished, data, tmp_path):
     )
     assert "the checkpoint predicts 5 ratings, but seven has votes on 7" in said
     said = run(evaluate_command(finished[0], "--config.eval.split=train"), fails=True)
-    assert "were trained on" in said
+    assert "are among those trained on" in said
     said = run(evaluate_command(finished[0], "--config.optim.trunk_rate=1.0"), fails=True)
     assert "optim.trunk_rate belong" in said
     said = run(evaluate_command(tmp_path / "nothing"), fails=True)

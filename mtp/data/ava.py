@@ -137,10 +137,10 @@ def build(source: Source, data_dir: Path, processes: int) -> Path:
 
 
 def _carry_exclusions(source: Path, data_dir: Path) -> None:
-    """What was excluded from the download stays excluded, unless the built set has a list of its own."""
-    reasons = exclusions.read(source)
-    if reasons and not exclusions.read(data_dir):
-        exclusions.write(data_dir, reasons)
+    """What was excluded from the download stays excluded, beside what was excluded from the built set."""
+    reasons, there = exclusions.read(source), exclusions.read(data_dir)
+    if not reasons.keys() <= there.keys():
+        exclusions.write(data_dir, reasons | there)
 
 
 def _sweep(folder: Path, keep: Path) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from mtp.data import ava_files, ava_splits, ava_table, exclusions
 from mtp.data.ava_table import Table
-from mtp.data.schema import MIN_SIDE, SPLITS, DataError, Dataset
+from mtp.data.schema import MIN_SIDE, SPLITS, DataError, Dataset, enlarged_notes
 
 
 class DamagedRecord(DataError, RuntimeError):
@@ -69,7 +69,11 @@ def load(
         style_names=tuple(table.style_names.tolist()),
         metadata=_metadata(table, order),
         read=_reader(folder, order),
-        skipped=(*assignment.remarks, *_left_out(folder, table, len(table) - len(order))),
+        skipped=(
+            *assignment.remarks,
+            *_left_out(folder, table, len(table) - len(order)),
+            *enlarged_notes(sizes),
+        ),
         style_tests=style_tests,
         hashes=table.hashes[order],
         means_only=table.means_only,

@@ -44,10 +44,32 @@ def distortion(sizes: np.ndarray, buckets: Sequence[Shape]) -> tuple[float, floa
 def evaluation_size(
     size: Shape, rule: str, training_sizes: Sequence[Shape], max_pixels: int, too_large: str
 ) -> Shape:
-    """Height and width at which a picture is evaluated (eval.size), the aspect ratio kept.
+    """Height and width at which a picture is evaluated: `ruled_size`, shrunk to max_pixels where that is less.
+
+    Errors: DataError above max_pixels unless too_large is "shrink"; ConfigError on an unknown rule.
+    """
+    if too_large not in ("error", "shrink"):
+        raise ConfigError(f"eval.too_large must be error or shrink, not {too_large!r}")
+    height, width = size
+    chosen = ruled_size(size, rule, training_sizes)
+    if chosen[0] * chosen[1] <= max_pixels:
+        return chosen
+    scale = (max_pixels / (height * width)) ** 0.5
+    shrunk = int(height * scale), int(width * scale)
+    if too_large == "error" or min(shrunk) < MIN_SIDE:
+        raise DataError(
+            f"a picture of {width}x{height} is to be evaluated at {chosen[1]}x{chosen[0]}, more than "
+            f"eval.max_pixels = {max_pixels}, and would shrink to {shrunk[1]}x{shrunk[0]} (no side may be under "
+            f"{MIN_SIDE}); raise the limit, set eval.too_large=shrink, or leave the picture out"
+        )
+    return shrunk
+
+
+def ruled_size(size: Shape, rule: str, training_sizes: Sequence[Shape]) -> Shape:
+    """Height and width that eval.size wants of a picture, the aspect ratio kept.
 
     "native": its own; "trained": the training sizes' mean area; "long=L": longer side L. No side falls under
-    32. Errors: DataError above max_pixels unless too_large is "shrink"; ValueError on an unknown rule.
+    32. Errors: ConfigError on an unknown rule.
     """
     height, width = size
     if rule == "native":
@@ -60,21 +82,8 @@ def evaluation_size(
         raise ConfigError(
             f"eval.size must be native, trained or long=L with L >= {MIN_SIDE} pixels, not {rule!r}"
         )
-    if too_large not in ("error", "shrink"):
-        raise ConfigError(f"eval.too_large must be error or shrink, not {too_large!r}")
     scale = max(scale, MIN_SIDE / min(size))
-    chosen = max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
-    if chosen[0] * chosen[1] <= max_pixels:
-        return chosen
-    scale = (max_pixels / (height * width)) ** 0.5
-    shrunk = int(height * scale), int(width * scale)
-    if too_large == "error" or min(shrunk) < MIN_SIDE:
-        raise DataError(
-            f"a picture of {width}x{height} is to be evaluated at {chosen[1]}x{chosen[0]}, more than "
-            f"eval.max_pixels = {max_pixels}, and would shrink to {shrunk[1]}x{shrunk[0]} (no side may be under "
-            f"{MIN_SIDE}); raise the limit, set eval.too_large=shrink, or leave the picture out"
-        )
-    return shrunk
+    return max(MIN_SIDE, round(height * scale)), max(MIN_SIDE, round(width * scale))
 
 
 def choose_canvases(sizes: np.ndarray, count: int) -> list[Shape]:

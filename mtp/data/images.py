@@ -6,12 +6,17 @@ import struct
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from mtp.data.schema import DataError
 
 ORIENTATION = 0x0112  # EXIF tag
-TURNED = (5, 6, 7, 8)  # its values that swap height and width
+UPRIGHT = {  # its values, and how the stored pixels become upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+TURNED = (5, 6, 7, 8)  # those that swap height and width
 # what Pillow's readers raise on damaged files of the formats they know
 BROKEN = (OSError, SyntaxError, ValueError, RuntimeError, IndexError, struct.error)
 INSPECTED = 60  # pixels; a 640x480 JPEG is then decoded at an eighth of its size
@@ -93,12 +98,17 @@ def upright_size(data: bytes, name: str, max_pixels: int) -> tuple[int, int]:
 
 
 def _upright(image: Image.Image, name: str) -> tuple[int, int]:
+    turned = _orientation(image, name) in TURNED
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _orientation(image: Image.Image, name: str) -> int:
+    """EXIF's, 1 where it says none; no other tag is looked at, for many cameras' are broken."""
     try:
         # a PNG may hold its EXIF behind the pixels, which are read then
-        turned = image.getexif().get(ORIENTATION) in TURNED
+        return image.getexif().get(ORIENTATION, 1)
     except BROKEN as error:
         raise _damaged(name, error) from error
-    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
@@ -116,7 +126,8 @@ def _loaded(image: Image.Image, name: str) -> Image.Image:
         image.load()
     except BROKEN as error:
         raise _damaged(name, error) from error
-    return _rgb(ImageOps.exif_transpose(image))
+    turn = UPRIGHT.get(_orientation(image, name))
+    return _rgb(image if turn is None else image.transpose(turn))
 
 
 @dataclasses.dataclass(frozen=True)

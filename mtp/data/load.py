@@ -7,7 +7,7 @@ from mtp.data import ava_load, demo, votes
 from mtp.data.schema import Dataset
 
 
-def load(config: Config, seed: int) -> Dataset:
+def load(config: Config) -> Dataset:
     """The photographs of `config.data`; builds the demo set on first use.
 
     Errors: DataError naming every bad row or picture; ValueError on an unknown data.name.
@@ -16,6 +16,8 @@ def load(config: Config, seed: int) -> Dataset:
         raise ConfigError(
             "data.split and data.split_dir are for data.name=ava; other folders name splits in their CSV"
         )
+    if config.name == "ava" and config.folds:
+        raise ConfigError("data.folds is for folders with a CSV; data.name=ava has named splits (data.split)")
     match config.name:
         case "ava":
             if not config.dir:
@@ -24,7 +26,7 @@ def load(config: Config, seed: int) -> Dataset:
                 Path(config.dir),
                 split=config.split,
                 split_dir=config.split_dir,
-                seed=seed,
+                seed=config.split_seed,
                 enlarge=config.enlarge,
             )
         case "demo":
@@ -49,7 +51,7 @@ def load(config: Config, seed: int) -> Dataset:
         group=config.group,
         folds=config.folds,
         fold=config.fold,
-        seed=seed,
+        seed=config.split_seed,
         max_skipped=config.max_skipped,
         enlarge=config.enlarge,
         max_pixels=config.max_decode_pixels,

@@ -73,3 +73,13 @@ class Dataset:
         """Hash of which pictures are in `split`: SHA-256 of their sorted names, one a line."""
         names = "\n".join(self.images[i] for i in self.indices(split))
         return hashlib.sha256(names.encode()).hexdigest()
+
+
+def enlarged_notes(sizes: np.ndarray) -> tuple[str, ...]:
+    """What a loader says of pictures of these sizes (N, 2) that are too small for the network; nothing of none."""
+    small = int((sizes.min(axis=1) < MIN_SIDE).sum())
+    return (
+        (f"{small} pictures with a side under {MIN_SIDE} pixels are enlarged (data.enlarge)",)
+        if small
+        else ()
+    )

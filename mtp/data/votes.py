@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mtp.data import exclusions, images, splits, votes_csv
-from mtp.data.schema import MIN_SIDE, DataError, Dataset
+from mtp.data.schema import MIN_SIDE, DataError, Dataset, enlarged_notes
 from mtp.data.votes_csv import Columns, Table
 
 SHOWN = 20  # bad rows named in an error
@@ -67,14 +67,22 @@ def _insist(table: Table) -> None:
 def _measured(
     folder: Path, rows: Sequence[Mapping[str, str]], max_skipped: float, enlarge: bool, max_pixels: int
 ) -> tuple[list[Mapping[str, str]], np.ndarray, tuple[str, ...]]:
-    """Rows whose picture can be opened, their sizes (N, 2), and a message for each one left out."""
+    """Rows whose picture can be used, their sizes (N, 2), and a message for each one left out.
+
+    Where none may be left out only headers are read; decoding finds the rest, and stops the run.
+    """
 
     def measure(row: Mapping[str, str]) -> tuple[int, int] | str:
         name = row["image"]
         try:
-            height, width = images.upright_size(votes_csv.find(folder, name).read_bytes(), name, max_pixels)
+            data = votes_csv.find(folder, name).read_bytes()
+            height, width = images.upright_size(data, name, max_pixels)
+            if max_skipped:
+                images.inspect(data, name, max_pixels)
         except images.ImageError as error:
             return str(error)
+        except OSError as error:
+            return f"{name}: the file cannot be read ({error.strerror}); mend its permissions, or the disk"
         if min(height, width) < MIN_SIDE and not enlarge:
             return f"{name}: {width}x{height} pixels; sides must be at least {MIN_SIDE} (or set data.enlarge)"
         return height, width
@@ -88,7 +96,8 @@ def _measured(
             f"data.max_skipped = {max_skipped:g}\n  " + "\n  ".join(problems[:SHOWN])
         )
     good = [(row, size) for row, size in zip(rows, found, strict=True) if not isinstance(size, str)]
-    return [row for row, _ in good], np.array([size for _, size in good], np.int32), problems
+    sizes = np.array([size for _, size in good], np.int32).reshape(-1, 2)
+    return [row for row, _ in good], sizes, (*problems, *enlarged_notes(sizes))
 
 
 def _styles(columns: Columns, rows: Sequence[Mapping[str, str]]) -> tuple[tuple[str, ...], np.ndarray]:

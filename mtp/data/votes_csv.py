@@ -69,9 +69,14 @@ def read(path: Path, group: str, excluded: Collection[str]) -> Table:
 
 
 def _rows(path: Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        rows = [(reader.line_num, row) for row in reader if row]
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            rows = [(reader.line_num, row) for row in reader if row]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} must be text in UTF-8; byte {error.object[error.start]:#x} is none. Save it as CSV UTF-8"
+        ) from error
     if len(rows) < 2:
         raise DataError(f"{path} must have a header and at least one picture; it has {len(rows)} lines")
     return tuple(name.strip() for name in rows[0][1]), rows[1:]

@@ -8,15 +8,13 @@ from scipy.spatial.distance import pdist
 from mtp.ldl.params import LdlError
 
 BLOCK = 8192  # rows of one matrix product
-SAMPLE = 2000  # rows whose mean distance sets the width, where there are more
+SAMPLE = 2000  # rows whose mean distance sets the width, evenly spaced where there are more
 WIDE = 2**29  # bytes; larger feature matrices are kept in float32
 
 
-def width(x: Float[np.ndarray, "n d"], scale: float, key: Array) -> float:
-    """scale times the mean distance between training rows (of a sample of `SAMPLE`, drawn with the key)."""
-    rows = x
-    if len(x) > SAMPLE:
-        rows = x[np.sort(np.asarray(jax.random.choice(key, len(x), (SAMPLE,), replace=False)))]
+def width(x: Float[np.ndarray, "n d"], scale: float) -> float:
+    """scale times the mean distance between training rows (of `SAMPLE` of them, evenly spaced)."""
+    rows = x if len(x) <= SAMPLE else x[np.linspace(0, len(x) - 1, SAMPLE).round().astype(int)]
     mean = float(pdist(rows).mean()) if len(rows) > 1 else 0.0
     if not mean > 0:
         raise LdlError("the kernel's width is the mean distance between rows of x; all rows are equal")

@@ -9,7 +9,6 @@ is solved by `irwls` with the gradient's own weights (2 C w_i / 4) (u_i - eps) /
 exact radial kernel, beyond with random Fourier features.
 """
 
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import expit, logit
@@ -50,12 +49,11 @@ def fit(
     checks.positive(c=c, width=width, iterations=iterations, tolerance=tolerance)
     checks.not_negative(epsilon=epsilon, features=features)
     target = logit(_positive(data.d, votes, zeros))
-    sample_key, draw_key = jax.random.split(key)
-    sigma = kernels.width(data.x, width, sample_key)
+    sigma = kernels.width(data.x, width)
     features = features or (0 if len(data.x) <= DUAL_ROWS else 2048)
     tube = irwls.Tube(c, epsilon, SLOPE)
     if features:
-        omega, phase = kernels.frequencies(data.x.shape[1], features, sigma, draw_key)
+        omega, phase = kernels.frequencies(data.x.shape[1], features, sigma, key)
         problem: irwls.Problem = systems.Primal(kernels.fourier(data.x, omega, phase))
     else:
         problem = systems.Dual(kernels.rbf(data.x, data.x, sigma))

@@ -13,7 +13,6 @@ prediction is the nearest point of the simplex. Permuting the ratings permutes t
 part.
 """
 
-import jax
 import numpy as np
 import scipy.optimize
 from jaxtyping import Array, Float
@@ -68,12 +67,11 @@ def fit(
     features = features or min(len(data.x), MOST_FEATURES)
     target = _refined(data, votes, refine, key) if refine else data.d
     rho = _reliability(data, votes, reliability)
-    sample_key, draw_key = jax.random.split(key)
     arrays: dict[str, np.ndarray] = {}
     phi = data.x
     if kernel == "rbf":
-        sigma = kernels.width(data.x, width, sample_key)
-        arrays["omega"], arrays["phase"] = kernels.frequencies(data.x.shape[1], features, sigma, draw_key)
+        sigma = kernels.width(data.x, width)
+        arrays["omega"], arrays["phase"] = kernels.frequencies(data.x.shape[1], features, sigma, key)
         phi = kernels.fourier(data.x, arrays["omega"], arrays["phase"])
     problem, tube = systems.Primal(phi), irwls.Tube(c, epsilon, 1.0)
     state, convergence = irwls.minimise(problem, target, rho, tube, iterations, tolerance)

@@ -14,7 +14,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from mtp.data import ava, ava_load, ava_shards, ava_source, ava_table
+from mtp.data import ava, ava_load, ava_shards, ava_source, ava_table, exclusions
 from mtp.data.schema import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -245,6 +245,17 @@ def test_a_parquet_export(make_ava, tmp_path):
     assert data.images == tuple(str(row[1]) for row in rows)
     np.testing.assert_array_equal(data.votes, [row[2:12] for row in rows])
     assert [data.read(i) for i in range(12)] == [picture["bytes"] for picture in pictures]
+
+
+def test_later_exclusions_of_the_download_reach_the_built_set(make_ava, tmp_path):
+    source = make_ava(tmp_path / "source", 20)
+    names = sorted(path.stem for path in (source / "images").glob("*.jpg"))[:3]
+    exclusions.write(source, {names[0]: "dull"})
+    build(source, tmp_path / "data")
+    exclusions.write(tmp_path / "data", exclusions.read(tmp_path / "data") | {names[1]: "mine"})
+    exclusions.write(source, {names[0]: "dull", names[2]: "blurred"})
+    build(source, tmp_path / "data")
+    assert exclusions.read(tmp_path / "data") == {names[0]: "dull", names[1]: "mine", names[2]: "blurred"}
 
 
 def test_one_build_at_a_time(download, tmp_path):

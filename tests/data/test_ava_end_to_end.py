@@ -156,7 +156,7 @@ def test_evaluating_under_a_split_that_was_trained_on_is_refused_with_the_count(
     data_dir, workdir, _ = finished
     evaluate = ["mtp.main", "--mode=evaluate", f"--workdir={workdir}"]
     said = run(*evaluate, f"--config.data.dir={data_dir}", "--config.data.split=random", fails=True)
-    count = re.search(r"error: (\d+) pictures of the split test of ava were trained on", said)
+    count = re.search(r"error: (\d+) pictures of the split test of ava are among those trained on", said)
     assert count and int(count[1]) > 0
 
 

@@ -1,6 +1,7 @@
 """The one decoder: every kind of file that people have, and every broken one."""
 
 import io
+import struct
 
 import jax
 import numpy as np
@@ -109,6 +110,16 @@ def test_a_bomb_is_refused_from_its_header():
     huge = encoded(Image.new("1", (30_000, 30_000)))
     with pytest.raises(ImageError, match=r"^bomb\.png: "):
         upright_size(huge, "bomb.png", LIMIT)
+
+
+def test_a_broken_tag_beside_the_orientation_does_no_harm():
+    """A turned JPEG whose YResolution is text: Pillow's own transposition fails while it writes the tags again."""
+    entries = struct.pack("<HHHIHH", 2, 0x0112, 3, 1, 6, 0) + struct.pack("<HHI4s", 0x011B, 2, 4, b"abc\0")
+    exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + entries + struct.pack("<I", 0)
+    data = encoded(picture(), "JPEG", exif=exif)
+    plain = decode(encoded(picture(), "JPEG"), "plain.jpg", LIMIT)
+    np.testing.assert_array_equal(decode(data, "turned.jpg", LIMIT), np.rot90(plain, -1))
+    assert upright_size(data, "turned.jpg", LIMIT) == (60, 40)
 
 
 def test_resize_keeps_what_has_the_size_and_averages_when_shrinking():

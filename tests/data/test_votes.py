@@ -153,11 +153,44 @@ def test_broken_pictures_are_an_error_or_a_counted_skip(tmp_path):
     assert data.images == ("a.png", "c.png") and len(data.skipped) == 1
 
 
+def test_where_pictures_may_be_skipped_they_are_read_to_their_end(tmp_path):
+    folder(tmp_path, GOOD)
+    whole = (tmp_path / "b.png").read_bytes()
+    (tmp_path / "b.png").write_bytes(whole[: len(whole) * 2 // 3])
+    assert len(votes.load(tmp_path)) == 3  # the header is whole; decoding will stop the run
+    data = votes.load(tmp_path, max_skipped=0.34)
+    assert data.images == ("a.png", "c.png")
+    assert data.skipped[0].startswith("b.png: the file is damaged or cut short")
+
+
+def test_a_file_that_the_disk_does_not_give_is_named(tmp_path, monkeypatch):
+    folder(tmp_path, GOOD)
+    read = Path.read_bytes
+
+    def refused(path: Path) -> bytes:
+        if path.name == "b.png":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refused)
+    with pytest.raises(DataError, match=r"b\.png: the file cannot be read \(Permission denied\)"):
+        votes.load(tmp_path)
+
+
+def test_another_encoding_is_told(tmp_path):
+    folder(tmp_path, GOOD)
+    (tmp_path / "votes.csv").write_bytes(GOOD.replace("b.png", "été.png").encode("cp1252"))
+    with pytest.raises(DataError, match=r"must be text in UTF-8; byte 0xe9 is none"):
+        votes.load(tmp_path)
+
+
 def test_small_pictures_are_an_error_or_enlarged(tmp_path):
     folder(tmp_path, GOOD, size=(31, 200))
     with pytest.raises(DataError, match=r"31x200 pixels; sides must be at least 32"):
         votes.load(tmp_path)
-    np.testing.assert_array_equal(votes.load(tmp_path, enlarge=True).sizes, [[200, 31]] * 3)
+    data = votes.load(tmp_path, enlarge=True)
+    np.testing.assert_array_equal(data.sizes, [[200, 31]] * 3)
+    assert data.skipped == ("3 pictures with a side under 32 pixels are enlarged (data.enlarge)",)
 
 
 @pytest.mark.parametrize(("name", "pictures", "group"), [("oasis", 467, "theme"), ("vessel", 159, "group")])

@@ -156,6 +156,9 @@ def test_wrong_workdirs(found, tmp_path):
         deep_rows.read_rows([good, workdir(tmp_path, "twice", {}, found)], images, "c" * 64)
     with pytest.raises(UsageError, match="this table's test split is cccccccccccc"):
         deep_rows.read_rows([workdir(tmp_path, "other", {}, found, 1, "d" * 64)], images, "c" * 64)
+    large = workdir(tmp_path, "large", {"model.backbone": "large"}, found, 1)
+    with pytest.raises(UsageError, match=r"differ in model\.backbone"):
+        deep_rows.read_rows([good, large], images, "c" * 64)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"it has no results\.json"):
         deep_rows.read_rows([tmp_path / "empty"], images, "c" * 64)

@@ -17,10 +17,10 @@ def test_it_learns(data, key):
     assert fit.convergence.converged and error < 0.5 * constant
 
 
-def test_kernel_and_width(data, key):
+def test_kernel_and_width(data):
     distances = squareform(pdist(data.x))
     mean = pdist(data.x).mean()
-    assert kernels.width(data.x, 0.5, key) == pytest.approx(0.5 * mean)
+    assert kernels.width(data.x, 0.5) == pytest.approx(0.5 * mean)
     np.testing.assert_allclose(
         kernels.rbf(data.x, data.x, mean), np.exp(-np.square(distances) / (2 * mean**2)), atol=1e-12
     )
@@ -74,6 +74,11 @@ def test_only_rows_outside_the_tube_are_kept(data, key):
     inside = irwls.Tube(1.0, 0.2, 0.25).excess(f - ldsvr._outputs(fit, data.x)) == 0
     kept = (data.x[:, None] == fit.arrays["x"][None]).all(axis=2).any(axis=1)
     assert not (inside & kept).any()
+
+
+def test_the_width_of_many_rows_is_near_that_of_all():
+    x = np.random.default_rng(0).normal(size=(3000, 4))
+    assert kernels.width(x, 1.0) == pytest.approx(pdist(x).mean(), rel=0.02)
 
 
 def test_equal_rows_have_no_width(key):

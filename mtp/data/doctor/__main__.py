@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
         if left_out:
             path = exclusions.write(subject.folder, left_out | dict(subject.excluded))
             print(f"{len(left_out)} pictures added to {path}; nothing else was changed")
-        return int(any(f.kind.affects_training and f.image not in left_out for f in diagnosis.faults))
+        return int(any(fault.kind.affects_training for fault in diagnosis.remaining(left_out)))
     return int(diagnosis.affects_training)
 
 

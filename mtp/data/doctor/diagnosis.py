@@ -1,6 +1,7 @@
 """From what a data set says and what its pictures show to everything that is wrong with it."""
 
 import dataclasses
+from collections.abc import Collection
 from itertools import groupby
 
 import numpy as np
@@ -33,6 +34,21 @@ class Diagnosis:
         """Image -> reason: what can be mended by leaving pictures out; a picture's gravest fault gives the reason."""
         found = [f for f in self.faults if f.kind.exclude and f.image]
         return {f.image: f"{f.kind.name}: {f}" for f in reversed(found)}
+
+    def remaining(self, left_out: Collection[str]) -> list[Fault]:
+        """Faults that stay when these pictures are left out; a torn group's bears the name of one picture of many."""
+        of = self.listing
+        kept = [i for i, image in enumerate(of.images) if image not in left_out]
+        groups = of.groups or of.images
+        torn = splits.torn_groups([of.splits[i] for i in kept], [groups[i] for i in kept])
+        group = dict(zip(of.images, groups, strict=True))
+        return [
+            fault
+            for fault in self.faults
+            if (
+                group[fault.image] in torn if fault.kind is faults.TORN_GROUP else fault.image not in left_out
+            )
+        ]
 
 
 def diagnose(listing: Listing, journal: Journal, min_raters: int) -> Diagnosis:

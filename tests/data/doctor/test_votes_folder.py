@@ -170,6 +170,19 @@ def test_a_torn_group_is_no_matter_of_exclusion(sound, tmp_path, capsys):
     assert not (sound / exclusions.NAME).exists()
 
 
+def test_a_group_is_still_torn_when_only_its_first_picture_goes(sound, tmp_path):
+    text = (sound / "votes.csv").read_text()
+    for name, split in (("p00.jpg", "train"), ("p01.jpg", "train"), ("p04.jpg", "test")):
+        assert f"{name},3,4,5,{split},," in text
+        text = text.replace(f"{name},3,4,5,{split},,", f"{name},3,4,5,{split},g,")
+    (sound / "votes.csv").write_text(text)
+    (sound / "images" / "p00.jpg").write_bytes(b"")
+    assert main([str(sound), f"--out={tmp_path}/out", "--fix"]) == 1
+    assert set(exclusions.read(sound)) == {"p00.jpg"}
+    with pytest.raises(DataError, match="a group must lie in one split"):
+        votes.load(sound)
+
+
 def test_pictures_of_one_group_may_look_alike(sound, tmp_path, draw, findings):
     draw(0).save(sound / "images" / "p01.jpg", quality=30)
     assert main([str(sound), f"--out={tmp_path}/out"]) == 0

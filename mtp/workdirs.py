@@ -46,14 +46,14 @@ def flat(config: Config) -> dict[str, Any]:
 
 
 def claim(config: Config, workdir: Path) -> None:
-    """Write config.json; where a checkpoint is there, compare first.
+    """Write config.json; where a checkpoint or a table is there, compare first.
 
-    Errors: UsageError where the checkpoint belongs to another configuration, naming the differing options.
+    Errors: UsageError where these belong to another configuration, naming the differing options.
     """
     path = workdir / "config.json"
     stored = read_json(path)
     here = flat(config)
-    if stored and holds_checkpoint(workdir):
+    if stored and (holds_checkpoint(workdir) or (workdir / "results.json").exists()):
         # an option that is younger than the workdir had its default there
         there = flat(get_config()) | flat(ConfigDict(stored))
         differ = [

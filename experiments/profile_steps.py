@@ -32,7 +32,7 @@ from mtp.step import eval_step
 SIZE, BATCH, ROUNDS = (224, 224), 8, 5
 # the first that fits an operation's name and path of modules counts
 KINDS = {
-    "matrix products": r"dot_general|ynn|\bdot\b",
+    "matrix products": r"dot_general",
     "batch norm": r"bn_|bn1",
     "depthwise convolutions": r"separable_conv",
     "factorised reduction": r"adjust",

@@ -10,8 +10,8 @@ STOPS, HARMS, NOTE = "stops", "harms", "note"
 class Kind:
     """One way of being wrong.
 
-    severity: "stops": training refuses to start; "harms": it starts, but its numbers would be wrong; "note": it is
-    handled, or a matter of taste.
+    severity: "stops": training refuses to start, or ends at it; "harms": it starts, but its numbers would be wrong;
+    "note": it is handled, or a matter of taste.
     text: what is wrong. mend: what to do. exclude: whether the picture may be left out instead (`excluded.csv`).
     """
 

@@ -105,7 +105,7 @@ def of_workdir(workdir: Path, options: Mapping[str, Any], dataset: Dataset | Non
         best = checkpoints.best_step()
         facts = Facts.from_json(checkpoints.meta(best)["facts"])
         dataset = dataset or load(config.data)
-        trained = np.load(workdir / "training_pictures.npy")
+        trained = np.load(workdir / workdirs.TRAINED)
         shared = np.intersect1d(picture_hashes(dataset, dataset.indices("test")), trained)
         if len(shared):
             raise UsageError(

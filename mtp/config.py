@@ -33,7 +33,7 @@ def get_config() -> Config:
     c.data.folds = 0  # K > 1: K-fold; fold `fold` is the test split, the next one validation
     c.data.fold = 0  # 0 .. folds - 1
     c.data.split_seed = (
-        0  # of folds, and of AVA's splits `paper` and `random`; runs of other seeds share a split
+        0  # of folds and of AVA's splits `paper` and `random`; not c.seed, so that seeds share them
     )
     c.data.enlarge = False  # pictures with a side under 32 pixels: enlarge them (counted) instead of an error
     # largest share of unreadable pictures to leave out, above it an error; 0: only headers are read before training,

@@ -34,7 +34,6 @@ from mtp.report import tables
 from mtp.workdirs import UsageError
 
 LEFT_BEHIND = ("results.md", "results.json", "predictions.csv", "metrics.jsonl", "checkpoints")
-TRAINED = "training_pictures.npy"  # `picture_hashes` of the training split
 CONFIG = config_flags.DEFINE_config_file(
     "config", str(Path(__file__).with_name("config.py")), "The experiment's file."
 )
@@ -80,7 +79,7 @@ def run(config: Config, workdir: Path) -> None:
     pictures = picture_hashes(built.dataset, built.dataset.indices("train"))
     refuse_overlap(built.dataset, config, pictures)
     if not workdirs.holds_checkpoint(workdir):
-        np.save(workdir / TRAINED, pictures)
+        np.save(workdir / workdirs.TRAINED, pictures)
     meta = {
         "steps": built.steps,
         "config": json.loads(config.to_json()),
@@ -94,7 +93,7 @@ def run(config: Config, workdir: Path) -> None:
     if best is None:
         print(f"stopped by SIGTERM; the state is saved. Run the same command to go on ({workdir}).")
         return
-    report(built, workdir, workdir, best, origin, finished=True)
+    report(built, workdir, workdir, best, origin, notes, finished=True)
 
 
 def evaluate_again(config: Config, workdir: Path, overrides: Mapping[str, Any]) -> None:
@@ -111,7 +110,7 @@ def evaluate_again(config: Config, workdir: Path, overrides: Mapping[str, Any]) 
             "evaluate it on data with the same scale"
         )
     notes = evaluate.check(dataset, config)
-    refuse_overlap(dataset, config, np.load(workdir / TRAINED))
+    refuse_overlap(dataset, config, np.load(workdir / workdirs.TRAINED))
     if not finished:
         print(f"note: training has not reached its end, step {latest} of {meta['steps']}")
     for message in notes:
@@ -119,7 +118,7 @@ def evaluate_again(config: Config, workdir: Path, overrides: Mapping[str, Any]) 
     built = experiment.prepare_evaluation(config, dataset, facts)
     folder = workdirs.evaluation_folder(workdir, dataset.name, config, overrides)
     folder.mkdir(parents=True, exist_ok=True)
-    report(built, workdir, folder, best, meta["weights"], finished=finished)
+    report(built, workdir, folder, best, meta["weights"], notes, finished=finished)
 
 
 def refuse_overlap(dataset: Dataset, config: Config, trained: np.ndarray) -> None:
@@ -158,6 +157,7 @@ def report(
     folder: Path,
     best: int | None,
     origin: Mapping[str, Any],
+    notes: Sequence[str],
     *,
     finished: bool,
 ) -> None:
@@ -167,7 +167,7 @@ def report(
     state, _ = checkpoints.restore(experiment.abstract_state(built), best)
     checkpoints.close()
     indices = built.dataset.indices(config.eval.split)
-    contents, notes = [], evaluate.check(built.dataset, config)
+    contents = []
     for rule, suffix in workdirs.suffixes(config).items():
         predictions = built.predict(state.evaluation_variables(), indices, rule)
         more = breakdown.elsewhere(built.dataset, config.eval.split)

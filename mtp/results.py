@@ -29,7 +29,7 @@ def assemble(
     step: int,
     finished: bool,
     origin: Mapping[str, Any],
-    notes: Sequence[str] = (),
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     """results.json: metric rows and everything that the numbers depend on.
 

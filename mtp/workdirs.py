@@ -13,6 +13,7 @@ from mtp.config import Config, get_config
 from mtp.evaluate import size_rules
 from mtp.results import write_json
 
+TRAINED = "training_pictures.npy"  # `picture_hashes` of the training split
 # what may differ between a workdir's runs: it does not change what is learnt
 FREE = ("log.", "eval.", "run.", "input.threads", "input.ahead", "train.compile_in_parallel")
 OF_A_FOLDER = ("data.csv", "data.group", "data.folds", "data.fold", "data.split", "data.split_dir", "eval.by")
@@ -138,13 +139,15 @@ def evaluation_folder(workdir: Path, data: str, config: Config, overrides: Mappi
     """
     if not any(name.startswith(("data.", "eval.")) for name in overrides):
         return workdir
-    wanted = json.loads(config.to_json())
-    for number in itertools.count(1):
-        folder = workdir / "evaluations" / f"{data}-{config.eval.split}{f'-{number}' if number > 1 else ''}"
+    wanted, name = json.loads(config.to_json()), f"{data}-{config.eval.split}"
+
+    def fits(folder: Path) -> bool:
         there = read_json(folder / "results.json")
-        if not there or all(there["config"][part] == wanted[part] for part in ("data", "eval")):
-            return folder
-    raise AssertionError("numbers do not end")
+        return not there or all(there["config"][part] == wanted[part] for part in ("data", "eval"))
+
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    folders = (workdir / "evaluations" / name for name in names)
+    return next(folder for folder in folders if fits(folder))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

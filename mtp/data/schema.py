@@ -78,8 +78,6 @@ class Dataset:
 def enlarged_notes(sizes: np.ndarray) -> tuple[str, ...]:
     """What a loader says of pictures of these sizes (N, 2) that are too small for the network; nothing of none."""
     small = int((sizes.min(axis=1) < MIN_SIDE).sum())
-    return (
-        (f"{small} pictures with a side under {MIN_SIDE} pixels are enlarged (data.enlarge)",)
-        if small
-        else ()
-    )
+    if not small:
+        return ()
+    return (f"{small} pictures with a side under {MIN_SIDE} pixels are enlarged (data.enlarge)",)

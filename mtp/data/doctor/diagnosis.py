@@ -42,13 +42,13 @@ class Diagnosis:
         groups = of.groups or of.images
         torn = splits.torn_groups([of.splits[i] for i in kept], [groups[i] for i in kept])
         group = dict(zip(of.images, groups, strict=True))
-        return [
-            fault
-            for fault in self.faults
-            if (
-                group[fault.image] in torn if fault.kind is faults.TORN_GROUP else fault.image not in left_out
-            )
-        ]
+
+        def stays(fault: Fault) -> bool:
+            if fault.kind is faults.TORN_GROUP:
+                return group[fault.image] in torn
+            return fault.image not in left_out
+
+        return [fault for fault in self.faults if stays(fault)]
 
 
 def diagnose(listing: Listing, journal: Journal, min_raters: int) -> Diagnosis:

@@ -1,24 +1,33 @@
 """AA-kNN: the mean of the k nearest training pictures' distributions (Geng 2016, section 3.2). Exact.
 
-Distances of a tile of queries to all training rows come from one matrix product in float64, on centred features so
-that |a|^2 - 2 ab + |b|^2 loses no digits to a common offset. Equally near rows: the one that stands first in
-the training data is taken.
+A distance is a sum of squared differences in float64. Equally near rows: the one that stands first in the training
+data is taken. Few distances are needed: float32 products c_j of t_j = |b_j|^2 - 2 a b_j, on centred features, come
+first. With r_j = |a - b_j| and |b_j| <= |a| + r_j, in any order of summation (Higham 2002, section 3.1),
+
+    |c_j - t_j| <= g (2 |a| |b_j| + |b_j|^2) <= g (5 |a|^2 + 3 r_j^2),    r_j^2 = t_j + |a|^2.
+
+A row whose c exceeds the k-th smallest by more than twice this error is further away than k others (`_limit`). Where
+k rows are left they are the neighbours; where more are, their distances decide.
 """
 
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
+from scipy.sparse import csr_matrix
 
 from mtp.ldl import checks
 from mtp.ldl.params import NO_SOLVER, LdlError, Params, fitted
 
 NAME = "aa_knn"
 METRICS = ("l2", "cosine")
-TILE = 2**18  # distances at once, a thread: they stay in the cache
+TILE = 2**19  # products at once, a thread: they stay in the cache
 LEAST = 64  # queries at once all the same: fewer waste the matrix product
-GROUPS = 8  # groups of columns a neighbour, in the search for a bound
+PAIRS = 2**13  # differences of rows at once
+DOUBTFUL = 1 / 32  # of the rows; more distances than that cost more than products in float64
 THREADS = 2
 
 
@@ -50,43 +59,36 @@ def fit(
 def predict(params: Params, x: np.ndarray, *, skip_self: bool = False) -> Float[np.ndarray, "q K"]:
     """(q, d) to rows on the simplex. skip_self: x are the training rows, none is a neighbour of itself."""
     a, k = params.arrays, params.options["k"]
-    near = neighbours(params, x, k + skip_self, skip_self=skip_self)
-    weight = a["weight"][near]
-    total = weight.sum(axis=1, keepdims=True)
+    near = _nearest(a["x"], _queries(params, x, k + skip_self), k + skip_self)
+    near = _others(near) if skip_self else near
+    ends = np.arange(0, near.size + 1, k)
+    chosen = csr_matrix((np.ones(near.size), near.ravel(), ends), (len(near), len(a["x"])))
+    sums = chosen @ np.column_stack([a["weight"][:, None] * a["d"], a["weight"]])
+    total = sums[:, -1:]
     if not (total > 0).all():
         raise LdlError(
             "all neighbours of a row weigh nothing; raise k or give the training rows positive weights"
         )
-    return np.einsum("qk,qkc->qc", weight / total, a["d"][near])
+    return sums[:, :-1] / total
 
 
 def neighbours(params: Params, x: np.ndarray, k: int, *, skip_self: bool = False) -> Int[np.ndarray, "q _"]:
     """Training rows nearest to each row of x, nearest first: k of them, less its own where `skip_self`."""
+    rows, queries = params.arrays["x"], _queries(params, x, k)
+    near = _nearest(rows, queries, k)
+    distances = _distances(queries, rows, np.repeat(np.arange(len(near)), k), near.ravel())
+    # a stable sort leaves equally near rows in their own order
+    order = np.argsort(distances.reshape(near.shape), axis=1, kind="stable")
+    near = np.take_along_axis(near, order, axis=1)
+    return _others(near) if skip_self else near
+
+
+def _queries(params: Params, x: np.ndarray, k: int) -> Float[np.ndarray, "q d"]:
     a = params.arrays
     x = _placed(checks.queries(params, x, NAME), a["centre"], params.options["metric"])
     if not 1 <= k <= len(a["x"]):
         raise LdlError(f"k must lie in 1..{len(a['x'])} (one less without a row's own); it is {k}")
-    # |b|^2 - 2 ab as one product; |a|^2 is the same for all training rows and left out
-    rows = np.column_stack([a["x"], np.square(a["x"]).sum(axis=1)]).T
-    queries = np.column_stack([-2 * x, np.ones(len(x))])
-
-    size = max(LEAST, TILE // rows.shape[1])
-
-    def search(part: np.ndarray) -> list[np.ndarray]:
-        # fresh pages would cost as much as the product
-        space = np.empty((size, rows.shape[1]))
-        tiles = [part[at : at + size] for at in range(0, len(part), size)]
-        return [_smallest(np.matmul(tile, rows, out=space[: len(tile)]), k) for tile in tiles]
-
-    with ThreadPoolExecutor(THREADS) as pool:
-        found = pool.map(search, np.array_split(queries, THREADS))
-        near = np.concatenate([np.empty((0, k), np.int64), *itertools.chain.from_iterable(found)])
-    if not skip_self:
-        return near
-    own = near == np.arange(len(x))[:, None]
-    # among k duplicates a row may not be its own neighbour at all
-    own[~own.any(axis=1), -1] = True
-    return near[~own].reshape(len(x), k - 1)
+    return x
 
 
 def _placed(x: np.ndarray, centre: np.ndarray, metric: str) -> Float[np.ndarray, "n d"]:
@@ -101,24 +103,148 @@ def _placed(x: np.ndarray, centre: np.ndarray, metric: str) -> Float[np.ndarray,
     return x / lengths
 
 
-def _smallest(distances: Float[np.ndarray, "q n"], k: int) -> Int[np.ndarray, "q k"]:
-    """Columns of each row's k smallest values, ascending; of equal ones the first columns."""
-    found = np.flatnonzero(distances <= _bound(distances, k))
-    rows, columns = np.divmod(found, distances.shape[1])
-    start = np.searchsorted(rows, np.arange(len(distances)))
-    # by row, then value; a stable sort leaves equal values in order of their columns
-    order = np.argsort(distances.ravel()[found], kind="stable")
-    order = order[np.argsort(rows[order], kind="stable")]
-    return columns[order][start[:, None] + np.arange(k)]
+def _others(near: Int[np.ndarray, "n k"]) -> Int[np.ndarray, "n _"]:
+    """Neighbours other than the row itself."""
+    own = near == np.arange(len(near))[:, None]
+    # among k duplicates a row may not be its own neighbour at all
+    own[~own.any(axis=1), -1] = True
+    return near[~own].reshape(len(near), near.shape[1] - 1)
 
 
-def _bound(distances: Float[np.ndarray, "q n"], k: int) -> Float[np.ndarray, "q 1"]:
-    """Not less than each row's k-th smallest value, and not much more.
+def _nearest(
+    rows: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"], k: int
+) -> Int[np.ndarray, "q k"]:
+    """The k rows nearest to each query, in the order of the rows."""
+    factors = _factors(rows, queries, k)
+    size = max(LEAST, TILE // factors.right.shape[1])
+    single = factors.right.astype(np.float32)
 
-    The k-th smallest of the minima of many groups of columns: k groups have a value that is no larger. Minima of
-    columns far apart are vector operations, where a selection from all columns is not.
+    def search(part: np.ndarray) -> list[np.ndarray]:
+        # fresh pages would cost as much as the product
+        space = np.empty((size, single.shape[1]), np.float32)
+        tiles = [part[at : at + size] for at in range(0, len(part), size)]
+        return [nearest(tile, space[: len(tile)]) for tile in tiles]
+
+    def nearest(tile: np.ndarray, space: np.ndarray) -> np.ndarray:
+        left = factors.left[tile]
+        found = _candidates(np.matmul(left.astype(np.float32), single, out=space), factors, tile, k)
+        if _doubtful(found, k) > DOUBTFUL * len(rows) * len(tile):
+            found = _candidates(left @ factors.right, factors, tile, k)
+        return _decided(found, queries[tile], rows, k)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(search, np.array_split(np.arange(len(queries)), THREADS))
+        return np.concatenate([np.empty((0, k), np.int64), *itertools.chain.from_iterable(found)])
+
+
+class _Factors(NamedTuple):
+    """left @ right is (|b|^2 - 2 ab) / s, s >= 1 of each query; squares are |a|^2 / s, n rows b in groups of columns.
+
+    Columns j, j + groups, j + 2 groups, ... are a group; those from n on only fill the last ones.
     """
-    groups = distances.shape[1] // max(1, distances.shape[1] // (GROUPS * k))
-    depth = distances.shape[1] // groups
-    minima = distances[:, : groups * depth].reshape(len(distances), depth, groups).min(axis=1)
-    return np.partition(minima, k - 1, axis=1)[:, k - 1 : k]
+
+    left: Float[np.ndarray, "q d1"]
+    right: Float[np.ndarray, "d1 columns"]
+    squares: Float[np.ndarray, " q"]
+    n: int
+    groups: int
+
+
+def _factors(rows: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"], k: int) -> _Factors:
+    """In units in which no product leaves float32's range; these are powers of two, which change no digit."""
+    n, d = rows.shape
+    # a few sqrt(n k) groups: the search among minima then costs as much as that in the groups
+    depth = max(1, int(0.75 * math.sqrt(n / k)))
+    groups = -(-n // depth)
+    unit = np.exp2(-np.frexp(max(rows.max(), -rows.min()))[1])
+    right = np.zeros((d + 1, depth * groups))
+    np.multiply(rows.T, unit, out=right[:d, :n])
+    np.einsum("dn,dn->n", right[:d], right[:d], out=right[d])
+    a = queries * unit
+    norms = np.linalg.norm(a, axis=1)
+    lengths = np.exp2(np.maximum(np.frexp(norms)[1], 0))
+    left = np.column_stack([a * (-2 / lengths[:, None]), 1 / lengths])
+    return _Factors(left, right, norms * (norms / lengths), n, groups)
+
+
+class _Candidates(NamedTuple):
+    """Of each query at least k columns, the neighbours among them; kept marks them, the rest is filling."""
+
+    columns: Int[np.ndarray, "q m"]
+    kept: Bool[np.ndarray, "q m"]
+
+
+def _candidates(
+    products: Float[np.ndarray, "q columns"], factors: _Factors, tile: Int[np.ndarray, " q"], k: int
+) -> _Candidates:
+    squares, d = factors.squares[tile], len(factors.right) - 1
+    products[:, factors.n :] = np.inf
+    layers = products.reshape(len(products), -1, factors.groups)
+    minima = layers.min(axis=1)
+    # k groups have a value that is no larger: the k-th smallest minimum bounds the k-th smallest value
+    limit = _limit(minima, squares, d, k)
+    found = np.flatnonzero(minima <= limit)
+    query = found // factors.groups
+    group = found - query * factors.groups
+    near = layers[query, :, group]
+    found = np.flatnonzero(near <= limit[query])
+    pair = found // near.shape[1]
+    column = (found - pair * near.shape[1]) * factors.groups + group[pair]
+    counts = np.bincount(query[pair], minlength=len(products))
+    filled = np.arange(counts.max()) < counts[:, None]
+    columns, values = np.zeros(filled.shape, np.int64), np.full(filled.shape, np.inf, products.dtype)
+    columns[filled], values[filled] = column, near.ravel()[found]
+    return _Candidates(columns, values <= _limit(values, squares, d, k))
+
+
+def _limit(values: Float[np.ndarray, "q m"], squares: Float[np.ndarray, " q"], d: int, k: int) -> np.ndarray:
+    """(q, 1): products beyond it belong to rows further away than those of the k smallest values.
+
+    With c the k-th smallest, k rows have r^2 <= c + |a|^2 + g (5 |a|^2 + 3 r^2), and a nearer row's product is no
+    larger than r^2 - |a|^2 + g (5 |a|^2 + 3 r^2): c and little more than 2 g (5 |a|^2 + 3 (c + |a|^2)) for small g.
+    g: d + 1 terms, the rounding of both factors and of |b|^2, whose own sum is in float64.
+    """
+    kth = np.partition(values, k - 1, axis=1)[:, k - 1].astype(np.float64)
+    kind, double = np.finfo(values.dtype), np.finfo(np.float64)
+    g = (d + 5) * kind.eps / 2 + d * double.eps / 2
+    error = 1.05 * g * (5 * squares + 3 * (kth + squares)) + (d + 5) * kind.tiny
+    limit = (kth + 2 * error).astype(values.dtype)
+    return np.nextafter(limit, np.inf, dtype=values.dtype)[:, None]
+
+
+def _doubtful(found: _Candidates, k: int) -> int:
+    """How many distances must decide."""
+    counts = found.kept.sum(axis=1)
+    return int(counts[counts > k].sum())
+
+
+def _decided(
+    found: _Candidates, queries: Float[np.ndarray, "q d"], rows: Float[np.ndarray, "n d"], k: int
+) -> Int[np.ndarray, "q k"]:
+    """The nearest k candidates, in the order of the rows."""
+    columns, kept = found
+    several = np.flatnonzero(kept.sum(axis=1) > k)
+    place, slot = np.nonzero(kept[several])
+    query = several[place]
+    column = columns[query, slot]
+    distances = _distances(queries, rows, query, column)
+    order = np.lexsort((column, distances, query))
+    rank = np.arange(len(order)) - np.searchsorted(query, several)[place]
+    last = order[rank >= k]
+    kept[query[last], slot[last]] = False
+    return np.sort(columns[kept].reshape(len(columns), k), axis=1)
+
+
+def _distances(
+    queries: Float[np.ndarray, "q d"],
+    rows: Float[np.ndarray, "n d"],
+    query: Int[np.ndarray, " m"],
+    row: Int[np.ndarray, " m"],
+) -> Float[np.ndarray, " m"]:
+    """Squared, between pairs of a query and a row; equal rows have equal ones to the last digit."""
+    found = np.empty(len(query))
+    for at in range(0, len(query), PAIRS):
+        part = slice(at, at + PAIRS)
+        apart = queries[query[part]] - rows[row[part]]
+        np.einsum("md,md->m", apart, apart, out=found[part])
+    return found

@@ -56,6 +56,76 @@ def test_ties_go_to_the_first_rows_in_any_tile(key, monkeypatch):
         )
 
 
+def features_that_float32_cannot_rank(case: str) -> np.ndarray:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(256, 3))
+    match case:
+        case "grid":
+            # a mean of 256 whole numbers is a float, and centring exact
+            return rng.integers(-2, 3, (256, 3)).astype(float)
+        case "duplicates":
+            return x[rng.integers(20, size=256)]
+        case "clusters":
+            return x + 1e7 * rng.integers(2, size=(256, 1))
+        case "outlier":
+            return np.concatenate([x[:-1], [[1e12, -1e12, 3e11]]])
+        case "decades":
+            return x * 10.0 ** rng.integers(-9, 10, (256, 1))
+        case "tiny":
+            return 1e-100 * x
+        case "huge":
+            return 1e120 * x
+    raise ValueError(case)
+
+
+@pytest.mark.parametrize("case", ["grid", "duplicates", "clusters", "outlier", "decades", "tiny", "huge"])
+@pytest.mark.parametrize("k", [1, 7, 100, 256])
+def test_neighbours_are_the_sorted_distances(key, case, k):
+    x = features_that_float32_cannot_rank(case)
+    fit = aa_knn.fit(x, np.tile([[0.5, 0.5]], (256, 1)), key=key, k=k)
+    queries = np.concatenate([x, x[:40] + 0.5 * x[40:80], 1e30 * x[:3]])
+    apart = (queries - fit.arrays["centre"])[:, None] - fit.arrays["x"]
+    np.testing.assert_array_equal(
+        aa_knn.neighbours(fit, queries, k),
+        np.argsort(np.einsum("qnd,qnd->qn", apart, apart), axis=1, kind="stable")[:, :k],
+    )
+
+
+@pytest.mark.parametrize("case", ["grid", "duplicates", "clusters"])
+@pytest.mark.parametrize("skip_self", [False, True])
+def test_predictions_are_means_over_neighbours(key, case, skip_self):
+    rng = np.random.default_rng(8)
+    x, d, weight = (
+        features_that_float32_cannot_rank(case),
+        rng.dirichlet(np.ones(4), 256),
+        rng.uniform(1, 2, 256),
+    )
+    fit = aa_knn.fit(x, d, weight=weight, key=key, k=6)
+    near = aa_knn.neighbours(fit, x, 6 + skip_self, skip_self=skip_self)
+    assert near.shape == (256, 6) and not (skip_self and (near == np.arange(256)[:, None]).any())
+    wanted = np.average(d[near], axis=1, weights=np.repeat(weight[near][:, :, None], 4, axis=2))
+    np.testing.assert_allclose(aa_knn.predict(fit, x, skip_self=skip_self), wanted, atol=1e-14)
+
+
+@pytest.mark.parametrize("d", [1, 30, 300])
+def test_the_limit_covers_the_products_error(d):
+    """Of rows of very different lengths, none of the k nearest has a product beyond it."""
+    rng = np.random.default_rng(d)
+    rows, queries = (rng.normal(size=(n, d)) * 10.0 ** rng.uniform(-4, 1, (n, 1)) for n in (500, 200))
+    factors = aa_knn._factors(rows, queries, 5)
+    for kind in (np.float32, np.float64):
+        products = (factors.left.astype(kind) @ factors.right.astype(kind))[:, :500]
+        limit = aa_knn._limit(products, factors.squares, d, 5)
+        distances = np.square(queries[:, None] - rows).sum(axis=2)
+        near = np.argsort(distances, axis=1)[:, :5]
+        assert (np.take_along_axis(products, near, axis=1) <= limit).all()
+
+
+def test_no_queries(data, key):
+    fit = aa_knn.fit(data.x, data.d, key=key, k=5)
+    assert aa_knn.predict(fit, np.zeros((0, 6))).shape == (0, 5)
+
+
 def test_weights_of_neighbours(key):
     x = np.array([[0.0], [1.0], [50.0]])
     fit = aa_knn.fit(x, np.eye(3), weight=np.array([1.0, 3.0, 1.0]), key=key, k=2)

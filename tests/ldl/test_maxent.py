@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import brentq
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from mtp.ldl import bfgs_lld, checks, iis_lld, maxent
@@ -78,6 +80,42 @@ def test_a_step_solves_its_equations(data, key):
     lengths = np.abs(x).sum(axis=1)
     reached = np.einsum("ij,ik,ikj->kj", p, x, np.exp(np.sign(x)[:, :, None] * lengths[:, None, None] * step))
     np.testing.assert_allclose(reached, x.T @ data.d, atol=1e-8)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.6, 1.5])
+@pytest.mark.parametrize("shift", [0.0, 0.3, 5.0])
+def test_newtons_steps_are_the_roots(data, key, spread, shift):
+    """brentq's, where f_i are all alike, where interpolation serves (r < 1.8) and where it does not."""
+    rng = np.random.default_rng(3)
+    x = data.x / np.abs(data.x).sum(axis=1, keepdims=True) * np.exp(spread * rng.uniform(-1, 1, (120, 1)))
+    start = shift * rng.normal(size=(6, 5))
+    with pytest.warns(ConvergenceWarning):
+        fit = iis_lld.fit(x, data.d, key=key, bias=False, init=start, iterations=1)
+    p, lengths, target = softmax(x @ start, axis=1), np.abs(x).sum(axis=1), x.T @ data.d
+    far = iis_lld.LARGEST / lengths.max()
+
+    def excess(t: float, k: int, j: int) -> float:
+        return p[:, j] @ (x[:, k] * np.exp(t * np.sign(x[:, k]) * lengths)) - target[k, j]
+
+    for k, j in np.ndindex(6, 5):
+        root = brentq(excess, -far, far, (k, j), xtol=1e-14, rtol=1e-14)
+        np.testing.assert_allclose(fit.arrays["w"][k, j] - start[k, j], root, rtol=0, atol=1e-9 / lengths.max())
+
+
+def test_interpolation_is_as_exact_as_it_says(data):
+    lengths = np.abs(data.x).sum(axis=1)
+    centre, half = (lengths.max() + lengths.min()) / 2, (lengths.max() - lengths.min()) / 2
+    signed = np.concatenate([data.x.clip(0), (-data.x).clip(0)], axis=1)
+    t = np.random.default_rng(4).uniform(-1, 1, (5, 6)) * iis_lld.REACH / half
+    with jax.enable_x64(True):
+        p, x, signed, f, t = (jnp.asarray(a) for a in (data.truth.T, data.x.T, signed, lengths, t))
+        nodes, basis = iis_lld._nodes(f, jnp.asarray(centre), jnp.asarray(half))
+        interpolated = iis_lld._by_nodes(p, signed, nodes, basis)(t)
+        exact = iis_lld._by_rows(p, x, f)(t)
+        for ours, wanted in zip(interpolated[:2], exact[:2], strict=True):
+            np.testing.assert_allclose(ours, wanted, rtol=1e-12)
+        for ours, wanted in zip(interpolated[2:], exact[2:], strict=True):
+            np.testing.assert_allclose(ours, wanted, rtol=1e-9)
 
 
 def test_one_constant_feature_gives_the_mean_in_one_step(data, key):

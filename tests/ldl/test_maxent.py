@@ -99,7 +99,9 @@ def test_newtons_steps_are_the_roots(data, key, spread, shift):
 
     for k, j in np.ndindex(6, 5):
         root = brentq(excess, -far, far, (k, j), xtol=1e-14, rtol=1e-14)
-        np.testing.assert_allclose(fit.arrays["w"][k, j] - start[k, j], root, rtol=0, atol=1e-9 / lengths.max())
+        np.testing.assert_allclose(
+            fit.arrays["w"][k, j] - start[k, j], root, rtol=0, atol=1e-9 / lengths.max()
+        )
 
 
 def test_interpolation_is_as_exact_as_it_says(data):

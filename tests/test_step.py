@@ -25,7 +25,7 @@ DENOMINATORS = {"distribution": 8.0, "two_category": 8.0, "style": 4.0}
 class Trunk(nn.Module):
     @nn.compact
     def __call__(self, x, sizes, statistics):
-        return jax.nn.relu(BatchNorm(name="bn")(Pointwise(6, name="conv")(x), sizes, statistics))
+        return jax.nn.relu(BatchNorm(6, name="bn")(Pointwise(6, name="conv")(x), sizes, statistics))
 
 
 class Heads(nn.Module):

@@ -3,11 +3,10 @@
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mtp.models.layers import BatchNorm, BatchStatistics, Pointwise, SeparableConv
+from mtp.models.layers import BatchNorm, BatchStatistics, Pointwise, Projection, SeparableConv, normalised
 from mtp.ops.canvas import Sizes, halved_sizes
 from mtp.ops.kernels import PLAIN, Kernels
 from mtp.ops.pooling import average_pool, strided_average_pool, strided_max_pool
@@ -96,36 +95,43 @@ class Cell(nn.Module):
         self, x: Map, p: Skip, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None
     ) -> Output:
         kind = self.table.kind
-        h = Pointwise(self.features, self.dtype, name=self._name(f"{kind}_conv_1"))(jax.nn.relu(x))
         maps = {
-            "h": BatchNorm(self.kernels, name=self._name(f"{kind}_bn_1"))(h, sizes, statistics),
+            "h": self._projected(x, f"{kind}_conv_1", f"{kind}_bn_1", sizes, statistics),
             "p": self._adjusted(p, sizes, p_sizes, statistics),
         }
         # only a reduction's sums are smaller than its inputs
         out_sizes = halved_sizes(sizes) if kind == "reduction" else sizes
         level = {"h": sizes, "p": sizes} | dict.fromkeys(self.table.sums, out_sizes)
         for name, (left, right) in self.table.sums.items():
-            maps[name] = self._apply(left, maps, level, statistics) + self._apply(
-                right, maps, level, statistics
-            )
+            # at inference a convolution adds the other map to what it writes
+            swapped = statistics is None and not isinstance(right, Separable)
+            first, last = (right, left) if swapped else (left, right)
+            other = self._apply(first, maps, level, statistics)
+            maps[name] = self._apply(last, maps, level, statistics, other)
         return jnp.concatenate([maps[name] for name in self.table.outputs], axis=-1)
 
     def _name(self, layer: str) -> str:
         return f"{layer}_{self.block}"
 
+    def _norm(self, name: str) -> BatchNorm:
+        return BatchNorm(self.features, self.kernels, name=self._name(name))
+
+    def _projected(
+        self, x: Map, name: str, norm: str, sizes: Sizes, statistics: BatchStatistics | None
+    ) -> Output:
+        layer = Projection(self.features, self.dtype, self.kernels, name=self._name(name))
+        return normalised(layer, self._norm(norm), x, sizes, sizes, statistics)
+
     def _adjusted(self, p: Skip, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None) -> Output:
         if self.adjust == "none":
             return p
-        if self.adjust == "reduce":
-            halves = [
-                Pointwise(self.features // 2, self.dtype, name=self._name(f"adjust_conv_{i}"))(path)
-                for i, path in enumerate(self.kernels.factorised_paths(p, p_sizes), 1)
-            ]
-            p = jnp.concatenate(halves, axis=-1)
-        else:
-            project = Pointwise(self.features, self.dtype, name=self._name("adjust_conv_projection"))
-            p = project(jax.nn.relu(p))
-        return BatchNorm(self.kernels, name=self._name("adjust_bn"))(p, sizes, statistics)
+        if self.adjust == "project":
+            return self._projected(p, "adjust_conv_projection", "adjust_bn", sizes, statistics)
+        halves = [
+            Pointwise(self.features // 2, self.dtype, name=self._name(f"adjust_conv_{i}"))(path)
+            for i, path in enumerate(self.kernels.factorised_paths(p, p_sizes), 1)
+        ]
+        return self._norm("adjust_bn")(jnp.concatenate(halves, axis=-1), sizes, statistics)
 
     def _apply(
         self,
@@ -133,22 +139,30 @@ class Cell(nn.Module):
         maps: dict[str, Array],
         level: dict[str, Sizes],
         statistics: BatchStatistics | None,
+        onto: Output | None = None,
     ) -> Output:
+        """The operation's result, plus `onto`."""
         x, sizes = maps[operation.source], level[operation.source]
         match operation:
             case Separable():
-                return self._separable(operation, x, sizes, statistics)
+                return self._separable(operation, x, sizes, statistics, onto)
             case Average():
-                return average_pool(x, sizes, self.kernels.window_sums)
+                y = average_pool(x, sizes, self.kernels.window_sums)
             case StridedAverage():
-                return strided_average_pool(x, sizes, self.kernels.window_sums)
+                y = strided_average_pool(x, sizes, self.kernels.window_sums)
             case StridedMax():
-                return strided_max_pool(x, sizes)
+                y = strided_max_pool(x, sizes)
             case Identity():
-                return x
+                y = x
+        return y if onto is None else y + onto
 
     def _separable(
-        self, operation: Separable, x: Map, sizes: Sizes, statistics: BatchStatistics | None
+        self,
+        operation: Separable,
+        x: Map,
+        sizes: Sizes,
+        statistics: BatchStatistics | None,
+        onto: Output | None,
     ) -> Output:
         for layer, stride in ((1, operation.stride), (2, 1)):
             convolution = SeparableConv(
@@ -159,9 +173,8 @@ class Cell(nn.Module):
                 self.kernels,
                 name=self._name(f"separable_conv_{layer}_{operation.name}"),
             )
-            x = convolution(x, sizes)
-            sizes = halved_sizes(sizes) if stride == 2 else sizes
-            x = BatchNorm(self.kernels, name=self._name(f"separable_conv_{layer}_bn_{operation.name}"))(
-                x, sizes, statistics
-            )
+            out_sizes = halved_sizes(sizes) if stride == 2 else sizes
+            norm = self._norm(f"separable_conv_{layer}_bn_{operation.name}")
+            added = onto if layer == 2 else None
+            x, sizes = normalised(convolution, norm, x, sizes, out_sizes, statistics, added), out_sizes
         return x

@@ -14,6 +14,7 @@ from mtp.ops.pointwise import pointwise
 from mtp.ops.stem import stem
 
 Map = Float[Array, "B H W C"]
+Affine = tuple[Float[Array, " F"], Float[Array, " F"]]  # scale and shift of each channel of a result
 Mixed = Float[Array, "B h w F"]  # other channels, and half the size where the stride is 2
 
 
@@ -31,25 +32,34 @@ class BatchStatistics(NamedTuple):
 class BatchNorm(nn.Module):
     """Batch normalisation over the valid cells, float32, epsilon 1e-3 (Keras' NASNet)."""
 
+    channels: int
     kernels: Kernels = PLAIN
     epsilon: float = 1e-3
 
-    @nn.compact
+    def setup(self) -> None:
+        shape = (self.channels,)
+        self.gamma = self.param("gamma", nn.initializers.ones, shape)
+        self.beta = self.param("beta", nn.initializers.zeros, shape)
+        self.moving_mean = self.variable("batch_stats", "moving_mean", jnp.zeros, shape)
+        self.moving_variance = self.variable("batch_stats", "moving_variance", jnp.ones, shape)
+
+    def affine(self) -> Affine:
+        """What it is with the running statistics: a scale and a shift of each channel."""
+        running = self.moving_mean.value, self.moving_variance.value
+        return batch_norm.affine(self.gamma, self.beta, *running, self.epsilon)
+
     def __call__(self, x: Map, sizes: Sizes, statistics: BatchStatistics | None) -> Map:
-        channels = (x.shape[-1],)
-        gamma = self.param("gamma", nn.initializers.ones, channels)
-        beta = self.param("beta", nn.initializers.zeros, channels)
-        running_mean = self.variable("batch_stats", "moving_mean", jnp.zeros, channels)
-        running_variance = self.variable("batch_stats", "moving_variance", jnp.ones, channels)
-        mean, variance = running_mean.value, running_variance.value
         if statistics is None:
-            return batch_norm.scaled(x, gamma, beta, mean, variance, self.epsilon)
+            return batch_norm.transformed(x, *self.affine())
+        mean, variance = self.moving_mean.value, self.moving_variance.value
         running = batch_norm.Running(mean, variance, statistics.frozen)
-        y, batch_mean, batch_variance = self.kernels.normalised(x, sizes, gamma, beta, running, self.epsilon)
+        y, batch_mean, batch_variance = self.kernels.normalised(
+            x, sizes, self.gamma, self.beta, running, self.epsilon
+        )
         if not self.is_initializing():
             keep = jnp.where(statistics.frozen, 1.0, statistics.momentum)
-            running_mean.value = keep * mean + (1 - keep) * batch_mean
-            running_variance.value = keep * variance + (1 - keep) * batch_variance
+            self.moving_mean.value = keep * mean + (1 - keep) * batch_mean
+            self.moving_variance.value = keep * variance + (1 - keep) * batch_variance
         return y
 
 
@@ -77,19 +87,38 @@ def _normal_over_taps(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 class StemConv(nn.Module):
-    """3x3 convolution of the images, stride 2, without padding or bias."""
+    """3x3 convolution of the images, stride 2, without padding or bias; with the batch norm as `Projection`."""
 
     features: int
     dtype: Any = jnp.float32
+    kernels: Kernels = PLAIN
 
     @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"]) -> Mixed:
+    def __call__(self, images: Float[Array, "B H W 3"], sizes: Sizes, affine: Affine | None = None) -> Mixed:
         kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 3, self.features))
-        return stem(images.astype(self.dtype), kernel.astype(self.dtype))
+        images = images.astype(self.dtype)
+        if affine:
+            return self.kernels.stem(images, sizes, kernel, *affine)
+        return stem(images, kernel.astype(self.dtype))
+
+
+class Projection(nn.Module):
+    """ReLU, then a 1x1 convolution without bias; with the batch norm behind it where its affine is given."""
+
+    features: int
+    dtype: Any = jnp.float32
+    kernels: Kernels = PLAIN
+
+    @nn.compact
+    def __call__(self, x: Map, sizes: Sizes, affine: Affine | None = None) -> Mixed:
+        kernel = self.param("kernel", nn.initializers.he_normal(), (1, 1, x.shape[-1], self.features))
+        if affine:
+            return self.kernels.projection(x.astype(self.dtype), sizes, kernel[0, 0], *affine)
+        return pointwise(jax.nn.relu(x).astype(self.dtype), kernel[0, 0].astype(self.dtype))
 
 
 class SeparableConv(nn.Module):
-    """ReLU inside the pictures, k x k depthwise, then 1x1 pointwise, no bias."""
+    """ReLU inside the pictures, k x k depthwise, then 1x1 pointwise, no bias; with the batch norm as `Projection`."""
 
     features: int
     window: int
@@ -98,9 +127,32 @@ class SeparableConv(nn.Module):
     kernels: Kernels = PLAIN
 
     @nn.compact
-    def __call__(self, x: Map, sizes: Sizes) -> Mixed:
+    def __call__(
+        self, x: Map, sizes: Sizes, affine: Affine | None = None, onto: Mixed | None = None
+    ) -> Mixed:
+        """onto: what is added behind the batch norm."""
         window, channels = self.window, x.shape[-1]
-        first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))
-        second = self.param("pointwise_kernel", nn.initializers.he_normal(), (1, 1, channels, self.features))
-        y = self.kernels.depthwise(x.astype(self.dtype), sizes, first[..., 0], self.stride)
-        return pointwise(y, second[0, 0].astype(self.dtype))
+        first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))[..., 0]
+        mixing = (1, 1, channels, self.features)
+        second = self.param("pointwise_kernel", nn.initializers.he_normal(), mixing)[0, 0]
+        x = x.astype(self.dtype)
+        if affine:
+            return self.kernels.separable(x, sizes, first, second, *affine, onto, self.stride)
+        return pointwise(self.kernels.depthwise(x, sizes, first, self.stride), second.astype(self.dtype))
+
+
+def normalised(
+    layer: StemConv | Projection | SeparableConv,
+    norm: BatchNorm,
+    x: Map,
+    sizes: Sizes,
+    out_sizes: Sizes,
+    statistics: BatchStatistics | None,
+    onto: Mixed | None = None,
+) -> Mixed:
+    """The layer, the batch norm behind it, plus the map `onto`; with running statistics they are one operation."""
+    if statistics is None:
+        added = () if onto is None else (onto,)
+        return layer(x, sizes, norm.affine(), *added)
+    y = norm(layer(x, sizes), out_sizes, statistics)
+    return y if onto is None else y + onto

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
-from mtp.models.layers import BatchNorm, BatchStatistics, StemConv
+from mtp.models.layers import BatchNorm, BatchStatistics, StemConv, normalised
 from mtp.models.recompute import recomputed
 from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
 from mtp.ops.kernels import PLAIN, Kernels
@@ -92,9 +92,12 @@ class NASNet(nn.Module):
         self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
     ) -> tuple[Map, Sizes]:
         run = recomputed if self.remat and not self.is_initializing() else Cell.__call__
-        x = StemConv(self.architecture.stem, self.dtype, name="stem_conv1")(images)
+        width = self.architecture.stem
+        stem = StemConv(width, self.dtype, self.kernels, name="stem_conv1")
+        norm = BatchNorm(width, self.kernels, name="stem_bn1")
+        x = normalised(stem, norm, images, sizes, stem_sizes(sizes), statistics)
         sizes = stem_sizes(sizes)
-        maps = [(BatchNorm(self.kernels, name="stem_bn1")(x, sizes, statistics), sizes)]
+        maps = [(x, sizes)]
         for place in layout(self.architecture):
             (x, sizes), (p, p_sizes) = maps[-1], maps[place.skip]
             cell = Cell(

@@ -40,12 +40,17 @@ class Used(NamedTuple):
 Normalised: TypeAlias = Any
 
 
-def scaled(
-    x: Map, gamma: Channels, beta: Channels, mean: Channels, variance: Channels, epsilon: float
-) -> Map:
-    """gamma (x - mean) / sqrt(variance + epsilon) + beta (Ioffe & Szegedy 2015), in float32, as x's type."""
+def affine(
+    gamma: Channels, beta: Channels, mean: Channels, variance: Channels, epsilon: float
+) -> tuple[Channels, Channels]:
+    """Scale and shift of gamma (x - mean) / sqrt(variance + epsilon) + beta (Ioffe & Szegedy 2015)."""
     scale = gamma / jnp.sqrt(variance + epsilon)
-    return (x.astype(jnp.float32) * scale + (beta - mean * scale)).astype(x.dtype)
+    return scale, beta - mean * scale
+
+
+def transformed(x: Map, scale: Channels, shift: Channels) -> Map:
+    """x * scale + shift in float32, as x's type."""
+    return (x.astype(jnp.float32) * scale + shift).astype(x.dtype)
 
 
 def differentiable(
@@ -67,7 +72,8 @@ def differentiable(
         )
         share = jnp.where(running.frozen, 0.0, 1 / _cells(sizes))
         used = Used(gamma, mean, 1 / jnp.sqrt(variance + epsilon), share)
-        return (scaled(x, gamma, beta, mean, variance, epsilon), *own), (x, sizes, used)
+        y = transformed(x, *affine(gamma, beta, mean, variance, epsilon))
+        return (y, *own), (x, sizes, used)
 
     def backward(
         epsilon: float, saved: tuple, slope: tuple[Map, Channels, Channels]

@@ -2,9 +2,10 @@
 
 import dataclasses
 
-from mtp.ops import batch_norm, depthwise, pooling
+from mtp.ops import batch_norm, depthwise, inference, pooling
 from mtp.ops.batch_norm import Normalised
 from mtp.ops.depthwise import Depthwise
+from mtp.ops.inference import Projection, Separable, Stem
 from mtp.ops.pooling import FactorisedPaths, WindowSums
 
 
@@ -16,6 +17,9 @@ class Kernels:
     normalised: Normalised = batch_norm.normalised
     window_sums: WindowSums = pooling.window_sums
     factorised_paths: FactorisedPaths = pooling.factorised_paths
+    separable: Separable = inference.separable
+    projection: Projection = inference.projection
+    stem: Stem = inference.stem
 
 
 PLAIN = Kernels()

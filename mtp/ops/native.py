@@ -1,9 +1,9 @@
 """The trunk's costly operations as compiled kernels for CPUs.  Built once, on request: python -m mtp.ops.native
 
-They give what `mtp.ops.depthwise` and `mtp.ops.batch_norm` give, up to the order of float32 sums. XLA makes a depthwise
+They give what the plain operations of this folder give, up to the order of float32 sums. XLA makes a depthwise
 convolution of k * k products on CPUs and writes each to memory before it sums for batch norm; a kernel reads its
-inputs once, and the program also compiles faster. Elsewhere than on CPUs all stays XLA's. The library lies in the
-user's cache, one for each source, jaxlib and CPU.
+inputs once, and the program also compiles faster. At inference one kernel does a whole layer, from ReLU to batch norm.
+Elsewhere than on CPUs all stays XLA's. The library lies in the user's cache, one for each source, jaxlib and CPU.
 """
 
 import ctypes
@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,19 +27,22 @@ import numpy as np
 from jaxtyping import Array
 
 from mtp.config import CACHE, ConfigError
-from mtp.ops import batch_norm, depthwise, pooling
+from mtp.ops import batch_norm, depthwise, inference, pooling
 from mtp.ops.batch_norm import Moments, Used
 from mtp.ops.canvas import Sizes
 from mtp.ops.depthwise import Kernel, Map, Strided
 from mtp.ops.dispatch import by_platform, differentiable
+from mtp.ops.inference import Features, Matrix, Mixed
 from mtp.ops.kernels import Kernels
 from mtp.ops.pooling import Paths
+from mtp.ops.stem import Images
+from mtp.ops.stem import Kernel as StemKernel
 
 SOURCES = Path(__file__).with_name("cc")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread")
 SYMBOLS = (
     "DepthwiseForward", "DepthwiseInputGradient", "DepthwiseKernelGradient", "BatchNormMoments", "BatchNormGradients",
-    "FactorisedForward", "FactorisedGradient",
+    "FactorisedForward", "FactorisedGradient", "SeparableForward", "ProjectionForward", "StemForward",
 )  # fmt: skip
 
 
@@ -176,6 +181,52 @@ def _norm_gradients(x: Map, sizes: Sizes, used: Used, dy: Map) -> batch_norm.Gra
     return dx.astype(x.dtype), d_gamma, d_beta
 
 
+def _separable(
+    x: Map,
+    sizes: Sizes,
+    kernel: Kernel,
+    matrix: Matrix,
+    scale: Features,
+    shift: Features,
+    onto: Mixed | None,
+    stride: int,
+) -> Mixed:
+    b, height, width, _ = x.shape
+    y = jax.ShapeDtypeStruct((b, -(-height // stride), -(-width // stride), matrix.shape[1]), jnp.float32)
+    nothing = jnp.zeros((0, 0, 0, 0), jnp.float32)
+    wide, *others = _float(x, kernel, matrix, scale, shift, nothing if onto is None else onto)
+    call = jax.ffi.ffi_call("SeparableForward", y)
+    return call(wide, sizes, *others, stride=np.int64(stride)).astype(x.dtype)
+
+
+def _projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Features) -> Mixed:
+    y = jax.ShapeDtypeStruct((*x.shape[:3], matrix.shape[1]), jnp.float32)
+    wide, *parameters = _float(x, matrix, scale, shift)
+    return jax.ffi.ffi_call("ProjectionForward", y)(wide, sizes, *parameters).astype(x.dtype)
+
+
+def _stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shift: Features) -> Mixed:
+    b, height, width, _ = images.shape
+    y = jax.ShapeDtypeStruct((b, (height - 1) // 2, (width - 1) // 2, kernel.shape[-1]), jnp.float32)
+    wide, *parameters = _float(images, kernel, scale, shift)
+    return jax.ffi.ffi_call("StemForward", y)(wide, sizes, *parameters).astype(images.dtype)
+
+
+def _plain_gradients(operation: Callable, static: int = 0) -> Callable:
+    """Those of the plain operation: nobody trains with running statistics."""
+
+    def gradients(x: Map, sizes: Sizes, *others: Any) -> tuple[Array, ...]:
+        arrays, options = others[: len(others) - static], others[len(others) - static :]
+        *parameters, dy = arrays
+
+        def of_arrays(x: Map, *parameters: Array) -> Mixed:
+            return operation(x, sizes, *parameters, *options)
+
+        return jax.vjp(of_arrays, x, *parameters)[1](dy)
+
+    return gradients
+
+
 # `load` must have been called; windows of 3, 5 and 7
 KERNELS = Kernels(
     depthwise=differentiable(
@@ -196,6 +247,16 @@ KERNELS = Kernels(
         by_platform(_paths, pooling.factorised_paths),
         by_platform(_paths_gradient, pooling.factorised_gradient),
     ),
+    separable=differentiable(
+        by_platform(_separable, inference.separable, static=1),
+        _plain_gradients(inference.separable, static=1),
+        parameters=5,
+        static=1,
+    ),
+    projection=differentiable(
+        by_platform(_projection, inference.projection), _plain_gradients(inference.projection), parameters=3
+    ),
+    stem=differentiable(by_platform(_stem, inference.stem), _plain_gradients(inference.stem), parameters=3),
 )
 
 

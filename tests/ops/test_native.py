@@ -179,6 +179,100 @@ def test_empty_batches_and_half_precision(kernels):
         np.testing.assert_allclose(np.float32(mine), np.float32(theirs), rtol=0, atol=0.02 * scale)
 
 
+def layer_case(side, batch, channels, features, window=3, stride=1):
+    """x with anything outside its pictures, their sizes, the parameters of a layer, and a map to add."""
+    x, sizes, kernel, _ = arrays(window, stride, side, batch, channels)
+    x = np.where(inside(x, sizes), x, 1e3).astype(np.float32)
+    rng = np.random.default_rng(features)
+    small = [-(-n // stride) for n in side]
+    shapes = (channels, features), (features,), (features,), (batch, *small, features)
+    return x, sizes, kernel, *(rng.normal(size=shape).astype(np.float32) for shape in shapes)
+
+
+FEATURES = (1, 11, 16, 22, 64, 88, 100)  # panels of one to three vectors, whole or not, and two pairs
+
+
+def assert_close_inside(mine, expected, sizes, stride=1):
+    held = inside(expected, -(-sizes // stride))
+    assert_close([np.where(held, mine, 0)], [np.where(held, expected, 0)])
+
+
+@pytest.mark.parametrize(("window", "stride"), WINDOWS_AND_STRIDES)
+def test_a_separable_layer_equals_its_definition(kernels, window, stride):
+    cases = [
+        layer_case(*where, channels, features, window, stride)
+        for where in (*SIDES_AND_BATCHES, ((40, 35), 3))
+        for channels, features in zip((1, 11, 22, 44, 100, 3, 5), FEATURES, strict=True)
+    ]
+
+    def of(x, sizes, *parameters):
+        *parameters, onto = parameters
+        return [kernels.separable(x, sizes, *parameters, added, stride) for added in (None, onto)]
+
+    results = jax.jit(lambda cases: [of(*case) for case in cases])(cases)
+    for (x, sizes, kernel, matrix, scale, shift, onto), (alone, added) in zip(cases, results, strict=True):
+        dy = np.zeros((*onto.shape[:3], x.shape[3]))
+        expected = defined(x, sizes, kernel, dy, stride)[0] @ matrix * scale + shift
+        assert_close_inside(alone, expected, sizes, stride)
+        assert_close_inside(added, expected + onto, sizes, stride)
+
+
+def test_a_projection_equals_its_definition(kernels):
+    cases = [
+        layer_case(*where, channels, features)
+        for where in (*SIDES_AND_BATCHES, ((40, 35), 3))
+        for channels, features in zip((1, 11, 22, 264, 100, 3, 5), FEATURES, strict=True)
+    ]
+    results = jax.jit(lambda cases: [kernels.projection(*c[:2], *c[3:6]) for c in cases])(cases)
+    for (x, sizes, _, matrix, scale, shift, _), mine in zip(cases, results, strict=True):
+        expected = np.maximum(x.astype(np.float64), 0) @ matrix * scale + shift
+        assert_close_inside(mine, expected, sizes)
+
+
+def test_the_stem_equals_the_plain_one(kernels):
+    for side, batch, features in (((3, 3), 1, 16), ((9, 12), 2, 32), ((64, 51), 3, 96)):
+        x, sizes, _, _, scale, shift, _ = map(jnp.asarray, layer_case(side, batch, 3, features))
+        kernel = jax.random.normal(jax.random.key(0), (3, 3, 3, features))
+        mine, expected = (np.asarray(k.stem(x, sizes, kernel, scale, shift)) for k in (kernels, PLAIN))
+        held = inside(expected, np.maximum((np.asarray(sizes) - 1) // 2, 0))
+        assert_close([np.where(held, mine, 0)], [np.where(held, expected, 0)])
+
+
+def test_layers_at_inference_have_the_plain_gradients(kernels):
+    x, sizes, kernel, matrix, scale, shift, onto = map(jnp.asarray, layer_case((9, 12), 2, 11, 22))
+    stem_kernel = jnp.ones((3, 3, 3, 22))
+    calls = {
+        "separable": ((x, kernel, matrix, scale, shift, onto), lambda f: lambda x, *p: f(x, sizes, *p, 1)),
+        "projection": ((x, matrix, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p)),
+        "stem": ((x[..., :3], stem_kernel, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p)),
+    }
+    for name, (arguments, of) in calls.items():
+        ours, theirs = (jax.vjp(of(getattr(k, name)), *arguments) for k in (kernels, PLAIN))
+        dy = jnp.sin(jnp.arange(ours[0].size, dtype=jnp.float32)).reshape(ours[0].shape)
+        assert_close(ours[1](dy), theirs[1](dy))
+
+
+def test_layers_at_inference_hide_no_nan(kernels):
+    case = layer_case((9, 12), 2, 11, 22)
+    case[0][0, 4, 4, 4] = np.nan
+    x, sizes, kernel, *parameters, _ = map(jnp.asarray, case)
+    y = kernels.separable(x, sizes, kernel, *parameters, None, 1)
+    assert np.isnan(y[0, 3:6, 3:6]).all()
+    assert np.isfinite(y[0, 7:]).all()
+    assert np.isnan(kernels.projection(x, sizes, *parameters)[0, 4, 4]).all()
+
+
+def test_layers_at_inference_take_empty_batches_and_half_precision(kernels):
+    x, sizes, *parameters, onto = map(jnp.asarray, layer_case((9, 12), 2, 11, 22))
+    assert kernels.separable(x[:0], sizes[:0], *parameters, onto[:0], 1).shape == (0, 9, 12, 22)
+    x, onto = (a.astype(jnp.bfloat16) for a in (x, onto))
+    mine, theirs = (k.separable(x, sizes, *parameters, onto, 1) for k in (kernels, PLAIN))
+    assert mine.dtype == theirs.dtype == jnp.bfloat16
+    held = inside(x, np.asarray(sizes))
+    mine, theirs = (np.where(held, y.astype(jnp.float32), 0) for y in (mine, theirs))
+    np.testing.assert_allclose(mine, theirs, rtol=0, atol=0.02 * np.abs(theirs).max())
+
+
 def call(symbol, result, *arguments, **options):
     """The result of one of the library's functions."""
     return jax.block_until_ready(jax.ffi.ffi_call(symbol, result)(*arguments, **options))
@@ -229,12 +323,22 @@ def test_maps_that_do_not_belong_together_are_errors(kernels, symbol):
         ),
         ("FactorisedForward", [(1, 6, 6, 3), (1, 3)], [(1, 3, 3, 3)] * 2, r"sizes must be \(1, 2\)"),
         ("FactorisedForward", [(1, 6, 6, 3), (1, 2)], [(1, 3, 3, 3), (1, 2, 3, 3)], r"cannot be \(1, 2, 3, 3\)"),
+        ("ProjectionForward", [(1, 6, 6, 3), (2, 2), (3, 4), (4,), (4,)], [(1, 6, 6, 4)], r"sizes must be \(1, 2\)"),
+        ("ProjectionForward", [(1, 6, 6, 3), (1, 2), (2, 4), (4,), (4,)], [(1, 6, 6, 4)], r"they are \(2, 4\)"),
+        ("ProjectionForward", [(1, 6, 6, 3), (1, 2), (3, 4), (4,), (4,)], [(1, 5, 6, 4)], "differ in size"),
+        ("StemForward", [(1, 7, 7, 3), (1, 2), (3, 3, 3, 4), (4,), (4,)], [(1, 2, 3, 4)], r"from \(1, 7, 7, 3\) to"),
     ],
 )  # fmt: skip
 def test_wrong_shapes_for_the_other_kernels_are_errors(kernels, symbol, arguments, results, message):
     given = [jnp.ones(shape, jnp.int32 if i == 1 else jnp.float32) for i, shape in enumerate(arguments)]
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
         call(symbol, tuple(float32(*shape) for shape in results), *given)
+
+
+def test_a_map_of_another_shape_cannot_be_added(kernels):
+    *given, onto = layer_case((9, 12), 2, 11, 22)
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"must be a map \(2, 9, 12, 22\) or empty"):
+        call("SeparableForward", float32(*onto.shape), *given, onto[:1], stride=np.int64(1))
 
 
 DIGEST = """
@@ -253,7 +357,9 @@ for stride in (1, 2):
     y, pull_back = jax.vjp(lambda a, b: kernels.depthwise(a, sizes, b, stride), x, k)
     running = Running(ones, ones, False)
     z, norm_back = jax.vjp(lambda a: kernels.normalised(a, sizes, ones, ones, running, 1e-3), x)
-    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones))):
+    layer = kernels.separable(x, sizes, k, jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9), None, stride)
+    projected = kernels.projection(x, sizes, jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9))
+    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected):
         digest.update(np.asarray(result).tobytes())
 print(digest.hexdigest())
 """

@@ -43,13 +43,6 @@ void for_each_vector(const Shape& s, const Slot& slot, int64_t first, int64_t la
   }
 }
 
-inline Vector load(const float* from, int64_t count) {
-  if (count >= kLanes) return mtp::load(from);
-  Vector v = {};
-  std::memcpy(&v, from, count * sizeof(float));
-  return v;
-}
-
 inline Vector head(Vector v, int64_t count) { return load(reinterpret_cast<const float*>(&v), count); }
 
 inline void add(float* sum, Vector v) { store(sum, mtp::load(sum) + v, kLanes); }

@@ -12,6 +12,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #include "xla/ffi/api/ffi.h"
 
 namespace mtp {
@@ -36,8 +40,28 @@ inline Vector load(const float* from) {
   return v;
 }
 
+inline void store(float* to, Vector v) { std::memcpy(to, &v, sizeof v); }
+
+// Only the first `count` numbers; apart, so that whole vectors are one instruction.
 inline void store(float* to, Vector v, int64_t count) {
-  std::memcpy(to, &v, count >= kLanes ? sizeof v : count * sizeof(float));
+  if (count >= kLanes) return store(to, v);
+#if defined(__AVX512F__)
+  _mm512_mask_storeu_ps(to, (1u << count) - 1, reinterpret_cast<__m512>(v));  // a call of memcpy costs many times more
+#else
+  std::memcpy(to, &v, count * sizeof(float));
+#endif
+}
+
+// The first `count` numbers, then zeros.
+inline Vector load(const float* from, int64_t count) {
+  if (count >= kLanes) return load(from);
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vector>(_mm512_maskz_loadu_ps((1u << count) - 1, from));
+#else
+  Vector v = {};
+  std::memcpy(&v, from, count * sizeof(float));
+  return v;
+#endif
 }
 
 inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }

@@ -1,0 +1,198 @@
+// What inference does between two maps in one go, as handlers of XLA's foreign function interface: ReLU, depthwise
+// convolution, pointwise convolution, batch norm; and the same without the depthwise convolution. Batch norm by running
+// statistics is y * scale + shift: the scale goes into the pointwise kernel.
+//
+// A tile's rows stay in the cache between the steps, so that of a whole layer only its input is read from memory and
+// only its result written. Rows above a picture are zeros without being computed.
+
+#include "correlate.h"
+#include "product.h"
+
+namespace {
+
+using namespace mtp;
+
+using Matrix = ffi::Buffer<ffi::F32, 2>;
+using Channels = ffi::Buffer<ffi::F32, 1>;
+
+// The shifts, with zeros to a whole number of vectors.
+std::vector<float> whole_vectors(const float* shift, int64_t features) {
+  std::vector<float> whole(round_up(features, kLanes));
+  std::copy_n(shift, features, whole.data());
+  return whole;
+}
+
+// Writes zeros to the tile's rows above the picture; the first row that is left.
+int64_t skip_empty(const Slot& slot, int64_t first, int64_t last, int64_t row, float* y) {
+  const int64_t top = std::clamp(slot.width == slot.left ? last : slot.top, first, last);
+  std::fill_n(y + first * row, (top - first) * row, 0.0f);
+  return top;
+}
+
+template <int K, int S>
+void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const Taps& taps,
+               const Panels& matrix, const float* shift, const float* onto, float* y) {
+  const int64_t phase = forward_phase<K, S>(s), features = matrix.features, row = s.out_width * features;
+  const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase), 2 * kRows);
+  for_each_tile(pool, tiling.tiles, s.products() + s.batch * s.out_height * row * s.channels, [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), last = tiling.last(tile);
+    const Slot slot = input_slot(s, x, sizes, b);
+    float* to = y + b * s.out_height * row;
+    // of stride 2, the rows from the bottom are halved as the sizes are
+    const Slot out{to, s.out_height, s.out_width, s.out_height - ceil_div(s.height - slot.top, S),
+                   s.out_width - ceil_div(s.width - slot.left, S)};
+    const int64_t first = skip_empty(out, tiling.first(tile), last, row, to), rows = last - first;
+    if (rows == 0) return;
+    const int64_t count = (rows - 1) * S + K;
+    float* data = scratch(count * S * phase + rows * s.out_row() + kLanes);
+    const Padded padded{data, s.channels, s.left, S, phase};
+    float* filtered = data + count * S * phase;
+    padded.fill_rows(slot, first * S - s.top, count, rectify);
+    correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps, filtered, s.out_row(),
+                       s.out_row(), rows);
+    const float* other = onto ? onto + (b * s.out_height + first) * row : nullptr;
+    multiply(filtered, rows * s.out_width, matrix, shift, other, to + first * row);
+  });
+}
+
+void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x, Sizes sizes,
+                const Panels& matrix, const float* shift, float* y) {
+  const int64_t batch = shape[0], height = shape[1], width = shape[2], channels = shape[3];
+  const int64_t from_row = width * channels, row = width * matrix.features;
+  const Tiling tiling(batch, height, std::max<int64_t>(1, 65536 / from_row), 1);
+  for_each_tile(pool, tiling.tiles, batch * height * row * channels, [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), last = tiling.last(tile);
+    const Slot slot = picture_slot(x, height, width, channels, sizes, b);
+    float* to = y + b * height * row;
+    const int64_t first = skip_empty(slot, tiling.first(tile), last, row, to), rows = last - first;
+    if (rows == 0) return;
+    float* positive = scratch(rows * from_row);
+    rectify(positive, slot.data + first * from_row, rows * from_row);
+    multiply(positive, rows * width, matrix, shift, nullptr, to + first * row);
+  });
+}
+
+// The stem: 3x3 windows of three channels, stride 2, without padding. The first row and column of a window are the even
+// ones of the canvas; patches are gathered for one product.
+void stem(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x, Sizes sizes, const Panels& matrix,
+          const float* shift, float* y) {
+  constexpr int64_t kWindow = 9;  // numbers of a window's row
+  const int64_t batch = shape[0], height = shape[1], width = shape[2];
+  const int64_t out_height = (height - 1) / 2, out_width = (width - 1) / 2, row = out_width * matrix.features;
+  const Tiling tiling(batch, out_height, std::max<int64_t>(1, 65536 / row), 1);
+  for_each_tile(pool, tiling.tiles, batch * out_height * row * 3 * kWindow, [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), last = tiling.last(tile);
+    const Slot slot = picture_slot(x, height, width, 3, sizes, b);
+    float* to = y + b * out_height * row;
+    const Slot out{to, out_height, out_width, slot.top / 2, slot.left == width ? out_width : 0};
+    const int64_t first = skip_empty(out, tiling.first(tile), last, row, to);
+    float* patch = scratch((last - first) * out_width * 3 * kWindow);
+    const float* patches = patch;
+    for (int64_t h = first; h < last; ++h) {
+      for (int64_t w = 0; w < out_width; ++w) {
+        for (int64_t r = 0; r < 3; ++r, patch += kWindow)
+          std::memcpy(patch, slot.data + ((2 * h + r) * width + 2 * w) * 3, kWindow * sizeof(float));
+      }
+    }
+    multiply(patches, (last - first) * out_width, matrix, shift, nullptr, to + first * row);
+  });
+}
+
+ffi::Error check_product(ffi::Span<const int64_t> x, ffi::Span<const int64_t> matrix, ffi::Span<const int64_t> scale,
+                         ffi::Span<const int64_t> shift, ffi::Span<const int64_t> y) {
+  if (matrix[0] == x[3] && matrix[1] == y[3] && scale[0] == y[3] && shift[0] == y[3]) return ffi::Error::Success();
+  return ffi::Error::InvalidArgument("separable: from " + text(x) + " to " + text(y) + " a matrix must be (C, F) and " +
+                                     "scale and shift (F,); they are " + text(matrix) + ", " + text(scale) + " and " +
+                                     text(shift));
+}
+
+ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kernel, Matrix matrix, Channels scale,
+                     Channels shift, Map onto, ffi::Result<Map> y, int64_t stride) {
+  const auto from = x.dimensions(), to = y->dimensions();
+  const int64_t between[] = {to[0], to[1], to[2], from[3]};
+  const ffi::Span<const int64_t> filtered(between, 4);
+  if (auto error = check_depthwise(from, sizes.dimensions(), kernel.dimensions(), filtered, stride); error.failure())
+    return error;
+  if (auto error = check_product(from, matrix.dimensions(), scale.dimensions(), shift.dimensions(), to);
+      error.failure())
+    return error;
+  const bool adds = onto.element_count() > 0;
+  if (adds && !std::equal(to.begin(), to.end(), onto.dimensions().begin()))
+    return ffi::Error::InvalidArgument("separable: what is added must be a map " + text(to) + " or empty; it is " +
+                                       text(onto.dimensions()));
+  const Shape s(from, kernel.dimensions()[0], stride, true);
+  if (y->element_count() == 0) return ffi::Error::Success();
+  const Taps taps = select_taps(kernel.typed_data(), s, 0, 0, 1, false);
+  const Panels panels(matrix.typed_data(), scale.typed_data(), from[3], to[3]);
+  const std::vector<float> whole = whole_vectors(shift.typed_data(), to[3]);
+  dispatch(s.window, stride, [&](auto k, auto step) {
+    separable<k(), step()>(pool, s, x.typed_data(), sizes.typed_data(), taps, panels, whole.data(),
+                           adds ? onto.typed_data() : nullptr, y->typed_data());
+  });
+  return ffi::Error::Success();
+}
+
+ffi::Error Projection(ffi::ThreadPool pool, Map x, PictureSizes sizes, Matrix matrix, Channels scale, Channels shift,
+                      ffi::Result<Map> y) {
+  const auto from = x.dimensions(), to = y->dimensions();
+  if (auto error = check_sizes("projection", from[0], sizes.dimensions()); error.failure()) return error;
+  if (!std::equal(from.begin(), from.begin() + 3, to.begin()))
+    return ffi::Error::InvalidArgument("projection: maps " + text(from) + " and " + text(to) + " differ in size");
+  if (auto error = check_product(from, matrix.dimensions(), scale.dimensions(), shift.dimensions(), to);
+      error.failure())
+    return error;
+  if (y->element_count() == 0) return ffi::Error::Success();
+  const Panels panels(matrix.typed_data(), scale.typed_data(), from[3], to[3]);
+  const std::vector<float> whole = whole_vectors(shift.typed_data(), to[3]);
+  projection(pool, from, x.typed_data(), sizes.typed_data(), panels, whole.data(), y->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error Stem(ffi::ThreadPool pool, Map x, PictureSizes sizes, Map kernel, Channels scale,
+                Channels shift, ffi::Result<Map> y) {
+  const auto from = x.dimensions(), to = y->dimensions(), taps = kernel.dimensions();
+  if (auto error = check_sizes("stem", from[0], sizes.dimensions()); error.failure()) return error;
+  if (from[3] != 3 || taps[0] != 3 || taps[1] != 3 || taps[2] != 3 || taps[3] != to[3] || to[0] != from[0] ||
+      to[1] != (from[1] - 1) / 2 || to[2] != (from[2] - 1) / 2 || scale.dimensions()[0] != to[3] ||
+      shift.dimensions()[0] != to[3])
+    return ffi::Error::InvalidArgument("stem: from " + text(from) + " to " + text(to) + " a kernel must be (3, 3, 3, " +
+                                       "F) and scale and shift (F,); it is " + text(taps));
+  if (y->element_count() == 0) return ffi::Error::Success();
+  const Panels panels(kernel.typed_data(), scale.typed_data(), 27, to[3]);
+  const std::vector<float> whole = whole_vectors(shift.typed_data(), to[3]);
+  stem(pool, from, x.typed_data(), sizes.typed_data(), panels, whole.data(), y->typed_data());
+  return ffi::Error::Success();
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(SeparableForward, Separable,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Map>()
+                                  .Arg<PictureSizes>()
+                                  .Arg<Kernel>()
+                                  .Arg<Matrix>()
+                                  .Arg<Channels>()
+                                  .Arg<Channels>()
+                                  .Arg<Map>()
+                                  .Ret<Map>()
+                                  .Attr<int64_t>("stride"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(ProjectionForward, Projection,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Map>()
+                                  .Arg<PictureSizes>()
+                                  .Arg<Matrix>()
+                                  .Arg<Channels>()
+                                  .Arg<Channels>()
+                                  .Ret<Map>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(StemForward, Stem,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Map>()
+                                  .Arg<PictureSizes>()
+                                  .Arg<Map>()
+                                  .Arg<Channels>()
+                                  .Arg<Channels>()
+                                  .Ret<Map>());

@@ -1,0 +1,56 @@
+"""Convolutions with the batch norm behind them as one operation each, for running statistics.
+
+Then batch norm is y * scale + shift, and an implementation can do it while it has the convolution's sums at hand. These
+are the plain ones, made of the same operations that training uses.
+"""
+
+from typing import Any, TypeAlias
+
+import jax
+from jaxtyping import Array, Float
+
+from mtp.ops.batch_norm import transformed
+from mtp.ops.canvas import Sizes
+from mtp.ops.depthwise import Kernel, Map, depthwise
+from mtp.ops.pointwise import pointwise
+from mtp.ops.stem import Images
+from mtp.ops.stem import Kernel as StemKernel
+from mtp.ops.stem import stem as convolved
+
+Matrix = Float[Array, "C F"]
+Mixed = Float[Array, "B h w F"]
+Features = Float[Array, " F"]
+# (x, sizes, kernel, matrix, scale, shift, onto, stride) -> Mixed, (x, sizes, matrix, scale, shift) -> Mixed and
+# (images, sizes, kernel, scale, shift) -> Mixed: the three below, or other implementations of them; a type checker
+# does not take jax's custom_vjp for a callable
+Separable: TypeAlias = Any
+Projection: TypeAlias = Any
+Stem: TypeAlias = Any
+
+
+def separable(
+    x: Map,
+    sizes: Sizes,
+    kernel: Kernel,
+    matrix: Matrix,
+    scale: Features,
+    shift: Features,
+    onto: Mixed | None,
+    stride: int,
+) -> Mixed:
+    """ReLU inside the pictures, depthwise and pointwise convolution, times scale, plus shift, plus `onto`.
+
+    What the result holds outside the pictures is not defined.
+    """
+    y = transformed(pointwise(depthwise(x, sizes, kernel, stride), matrix.astype(x.dtype)), scale, shift)
+    return y if onto is None else y + onto
+
+
+def projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Features) -> Mixed:
+    """ReLU and pointwise convolution, times scale, plus shift; outside the pictures it is not defined."""
+    return transformed(pointwise(jax.nn.relu(x), matrix.astype(x.dtype)), scale, shift)
+
+
+def stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shift: Features) -> Mixed:
+    """The stem's convolution, times scale, plus shift; sizes are the images'. Outside them it is not defined."""
+    return transformed(convolved(images, kernel.astype(images.dtype)), scale, shift)

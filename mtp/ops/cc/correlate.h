@@ -43,8 +43,6 @@ inline Slot output_slot(const Shape& s, const float* dy, int64_t b) {
   return {dy + b * s.out_height * s.out_row(), s.out_height, s.out_width, 0, 0};
 }
 
-inline void copy(float* to, const float* from, int64_t length) { std::memcpy(to, from, length * sizeof(float)); }
-
 // Rows in scratch: `before` zero pixels, the row, zeros. Pixel u lies in phase u % stride at place u / stride.
 struct Padded {
   float* data;
@@ -67,15 +65,14 @@ struct Padded {
     std::memset(to, 0, row() * sizeof(float));
     if (!from) return;
     for (int64_t w = slot.left; w < slot.width; ++w) {
-      const int64_t u = w + before;
-      take(to + u % stride * phase + u / stride * channels, from + w * channels, channels);
+      const int64_t u = w + before;  // of stride 2
+      take(to + (u & 1) * phase + (u >> 1) * channels, from + w * channels, channels);
     }
   }
 
   // Rows first .. first + count - 1.
-  template <typename Take>
-  void fill_rows(const Slot& slot, int64_t first, int64_t count, Take take) const {
-    for (int64_t q = 0; q < count; ++q) fill(q, slot, first + q, take);
+  void fill_rows(const Slot& slot, int64_t first, int64_t count, bool rectified) const {
+    for (int64_t q = 0; q < count; ++q) rectified ? fill(q, slot, first + q, rectify) : fill(q, slot, first + q, copy);
   }
 };
 

@@ -39,7 +39,7 @@ void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes,
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     const int64_t count = (rows - 1) * S + K;
     const Padded padded{scratch(count * S * phase), s.channels, s.left, S, phase};
-    padded.fill_rows(input_slot(s, x, sizes, b), first * S - s.top, count, s.rectified ? rectify : copy);
+    padded.fill_rows(input_slot(s, x, sizes, b), first * S - s.top, count, s.rectified);
     correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps,
                        y + (b * s.out_height + first) * s.out_row(), s.out_row(), s.out_row(), rows);
   });
@@ -55,7 +55,7 @@ void input_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     const int64_t count = rows - 1 + K;
     const Padded padded{scratch(count * phase), s.channels, s.left, 1, phase};
-    padded.fill_rows(output_slot(s, dy, b), first - s.top, count, copy);
+    padded.fill_rows(output_slot(s, dy, b), first - s.top, count, false);
     float* to = dx + b * s.height * s.row();
     correlate<1, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps, to + first * s.row(), s.row(),
                        s.row(), rows);
@@ -93,7 +93,7 @@ void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* 
     float* data = scratch(count * wide + (end - begin) * (s.row() + kLanes));
     const Padded padded{data, s.channels, kEven - 1, 1, wide};
     float* buffer = data + count * wide;
-    padded.fill_rows(output_slot(s, dy, b), first, count, copy);
+    padded.fill_rows(output_slot(s, dy, b), first, count, false);
     for (int64_t a = 0; a < 2; ++a) {
       const int64_t m = (begin + s.top - a + 1) / 2, rows = (end - 1 + s.top - a) / 2 - m + 1;
       if (rows <= 0 || 2 * m + a - s.top >= end) continue;
@@ -162,7 +162,7 @@ void kernel_gradient_tile(const Shape& s, const Slot& x, const Slot& dy, int64_t
   const Padded padded{data, s.channels, s.left, S, phase};
   const Padded slopes{data + count * S * phase, s.channels, 0, 1, length};
   float* sums = slopes.data + (rows + 2 * spare) * length;
-  padded.fill_rows(x, first * S - s.top, count, s.rectified ? rectify : copy);
+  padded.fill_rows(x, first * S - s.top, count, s.rectified);
   // rows of other tiles count there, not here
   for (int64_t r = -spare; r < rows + spare; ++r)
     slopes.fill(r + spare, dy, r < 0 || r >= rows ? -1 : first + r, copy);

@@ -47,7 +47,7 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
     float* data = scratch(count * S * phase + rows * s.out_row() + kLanes);
     const Padded padded{data, s.channels, s.left, S, phase};
     float* filtered = data + count * S * phase;
-    padded.fill_rows(slot, first * S - s.top, count, rectify);
+    padded.fill_rows(slot, first * S - s.top, count, true);
     correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps, filtered, s.out_row(),
                        s.out_row(), rows);
     const float* other = onto ? onto + (b * s.out_height + first) * row : nullptr;

@@ -89,7 +89,14 @@ inline Slot picture_slot(const float* map, int64_t height, int64_t width, int64_
 
 // NaN stays NaN, as in jax.nn.relu.
 inline void rectify(float* to, const float* from, int64_t length) {
-  for (int64_t t = 0; t < length; ++t) to[t] = from[t] < 0 ? 0 : from[t];
+  for (int64_t t = 0; t < length; t += kLanes) {
+    const Vector v = load(from + t, length - t);
+    store(to + t, v < 0 ? Vector{} : v, length - t);
+  }
+}
+
+inline void copy(float* to, const float* from, int64_t length) {
+  for (int64_t t = 0; t < length; t += kLanes) store(to + t, load(from + t, length - t), length - t);
 }
 
 // Each thread keeps its scratch: fresh pages for every call would cost as much as the arithmetic.

@@ -1,4 +1,4 @@
-"""The training step compiled ahead of the loop: one program of gradients a batch shape, one update for all."""
+"""The training step's programs, ready ahead of the loop: one of gradients a batch shape, one update for all."""
 
 import ctypes
 import os
@@ -8,7 +8,9 @@ from typing import Any
 
 import jax
 from jax.sharding import Mesh
+from jax.stages import Compiled, Lowered
 
+from mtp import executables
 from mtp.data.buckets import Shape
 from mtp.mesh import compiler_options, replicated, replicated_shapes
 from mtp.step import TrainState, TrainStep
@@ -22,43 +24,54 @@ def return_freed_memory() -> None:
 
 
 class Programs:
-    """(state, batch) -> (state, metrics), each program compiled on its own; the state is donated.
+    """(state, batch) -> (state, metrics), each program made on its own; the state is donated.
 
     state: its arrays or their shapes; batches: the same of a batch of each canvas shape, in the order in which they
-    are needed. Programs are traced and compiled in that order, the update beside the first of the gradients, of which
-    `at_once` are under way at the same time.
+    are needed. Programs are made in that order, the update beside the first of the gradients: read whole where an
+    earlier start has kept them, one a core at the same time, else traced and compiled, `at_once` of the gradients
+    under way at the same time.
     A batch of any other shape is an error of the compiled program: nothing is ever compiled in the loop.
     """
 
     def __init__(
         self, step: TrainStep, state: TrainState, batches: Mapping[Shape, Any], mesh: Mesh, at_once: int
     ):
+        reading = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="read")
         # Python traces one thing at a time: two programs traced together would both be late
         tracing = ThreadPoolExecutor(1, thread_name_prefix="trace")
+        options = compiler_options()
 
-        def start(compiling: Executor, lower: Callable[..., Any], *arguments: Any) -> Future:
-            def compiled() -> Any:
-                program = tracing.submit(lower, *arguments).result().compile(compiler_options())
+        def start(making: Executor, lower: Callable[..., Lowered], *arguments: Any) -> Future[Compiled]:
+            kept = executables.address(lower.__name__, (step, options), (state, *arguments), mesh)
+            found = reading.submit(executables.read, kept, mesh) if kept else None
+
+            def make() -> Compiled:
+                program = found.result() if found else None
+                if program is None:
+                    program = tracing.submit(lower, *arguments).result().compile(options)
+                    if kept:
+                        executables.keep(program, kept)
                 return_freed_memory()
                 return program
 
-            return compiling.submit(compiled)
+            return making.submit(make)
 
-        def lower_update() -> Any:
+        # what they close over, and their arguments, must all be told to `executables.address`
+        def update() -> Lowered:
             program = jax.jit(step.update, donate_argnums=0, out_shardings=replicated(mesh))
             return program.lower(state, replicated_shapes(jax.eval_shape(step.no_gradients, state), mesh))
 
-        def lower_gradients(batch: Any) -> Any:
+        def gradients(batch: Any) -> Lowered:
             return jax.jit(step.gradients, out_shardings=replicated(mesh)).lower(state, batch)
 
         workers = ThreadPoolExecutor(at_once, thread_name_prefix="compile")
         (first, batch), *others = batches.items()
-        self._gradients = {first: start(workers, lower_gradients, batch)}
-        self._update = start(ThreadPoolExecutor(1, thread_name_prefix="compile update"), lower_update)
-        self._gradients |= {shape: start(workers, lower_gradients, batch) for shape, batch in others}
+        self._gradients = {first: start(workers, gradients, batch)}
+        self._update = start(ThreadPoolExecutor(1, thread_name_prefix="compile update"), update)
+        self._gradients |= {shape: start(workers, gradients, batch) for shape, batch in others}
 
     def wait(self) -> int:
-        """Until all are compiled; how many there are."""
+        """Until all are there; how many they are."""
         programs = [self._update, *self._gradients.values()]
         return len([program.result() for program in programs])
 

@@ -13,7 +13,7 @@ FLOORS = (
     {"ops"},
     {"losses", "weighting", "metrics", "log"},
     {"models", "data", "ldl", "intervals", "references"},
-    {"optim", "mesh", "checkpoint", "step"},
+    {"optim", "mesh", "checkpoint", "step", "executables"},
     {"evaluate", "programs"},
     {"breakdown"},
     {"experiment", "results", "report"},

@@ -46,7 +46,7 @@ SYMBOLS = (
 )  # fmt: skip
 
 
-def _cpu() -> str:
+def cpu() -> str:
     """What -march=native depends on."""
     described = Path("/proc/cpuinfo")
     lines = described.read_text().splitlines() if described.exists() else [platform.processor()]
@@ -58,7 +58,7 @@ def _cpu() -> str:
 def library(folder: Path) -> Path:
     """Where the library for these sources, jaxlib and CPU lies in `folder`, built or not."""
     sources = (path.read_text() for path in sorted(SOURCES.iterdir()))
-    parts = (*sources, *FLAGS, importlib.metadata.version("jaxlib"), _cpu())
+    parts = (*sources, *FLAGS, importlib.metadata.version("jaxlib"), cpu())
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
     return folder / f"kernels-{key}.so"
 

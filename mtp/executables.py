@@ -11,8 +11,10 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import json
 import os
 import pickle
+import platform
 import sys
 import tempfile
 import time
@@ -38,6 +40,8 @@ TOLD = frozenset("builtins collections flax functools jax jaxlib ml_collections 
 VALUES = (type(None), bool, int, float, complex, str, bytes, np.dtype)
 # what XLA, jax and their thread pools read
 VARIABLES = ("EIGEN", "JAX", "NPROC", "OMP", "PJRT", "TF_XLA", "XLA")
+# lines of /proc/cpuinfo on x86 and ARM
+PROCESSOR = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU ", "Features")
 
 
 class Undescribed(TypeError):
@@ -58,10 +62,24 @@ SOURCE = _source()  # at import: what is edited later is not what runs
 
 
 @functools.cache
-def _versions() -> str:
-    """Of Python and everything installed."""
-    found = sorted(f"{each.name} {each.version}" for each in importlib.metadata.distributions())
-    return "\n".join([sys.version, *found])
+def _installed() -> str | None:
+    """Python's version and SHA-256 of what pip recorded of every package; None where one that we use can be edited."""
+    digest = hashlib.sha256(sys.version.encode())
+    for package in sorted(importlib.metadata.distributions(), key=lambda each: (each.name, each.version)):
+        files, origin = (package.read_text(name) or "" for name in ("RECORD", "direct_url.json"))
+        if package.name in TOLD - {"mtp"} and json.loads(origin or "{}").get("dir_info", {}).get("editable"):
+            return None
+        digest.update(f"{package.name} {package.version}\n{files}\n{origin}\n".encode())
+    return digest.hexdigest()
+
+
+def _processor() -> str:
+    """What XLA compiles for; where the system does not tell, the machine's name."""
+    told = Path("/proc/cpuinfo")
+    if not told.exists():
+        return f"{native.cpu()} {platform.node()}"
+    first = told.read_text().split("\n\n")[0].splitlines()
+    return "\n".join(line for line in first if line.startswith(PROCESSOR))
 
 
 def described(value: Any) -> str:
@@ -148,7 +166,7 @@ def _machine(mesh: Mesh) -> str:
     devices = [(d.id, d.platform, d.device_kind, d.client.platform_version) for d in mesh.devices.flat]
     variables = sorted(item for item in os.environ.items() if item[0].startswith(VARIABLES))
     settings = sorted((name, repr(value)) for name, value in jax.config.values.items())
-    parts = (SOURCE, _versions(), native.cpu(), os.cpu_count(), cores, devices, variables, settings)
+    parts = (SOURCE, _installed(), _processor(), os.cpu_count(), cores, devices, variables, settings)
     return "\n".join(map(str, parts))
 
 
@@ -168,7 +186,7 @@ def address(name: str, made_from: Any, arguments: Any, mesh: Mesh) -> Path | Non
     Not to be kept are programs of other devices than CPUs, of code that has just changed or of values that cannot be
     described, and any program while jax keeps none in a folder.
     """
-    if (folder := _folder()) is None or SOURCE is None:
+    if (folder := _folder()) is None or SOURCE is None or _installed() is None:
         return None
     try:
         text = "\n".join([name, described(made_from), _arguments(arguments), _machine(mesh)])

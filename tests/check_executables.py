@@ -77,8 +77,8 @@ def step(pretrained=False, **optim_options):
             [
                 {"steps": 1001}, {"steps_per_epoch": 101}, {"learn_sigma": True}, {"name": "adam"},
                 {"trunk_rate": 2e-4}, {"heads_rate": 2e-5}, {"learn_sigma": True, "sigma_rate": 2e-3},
-                {"schedule": "constant"}, {"warmup_epochs": 2.0}, {"weight_decay": 2e-4}, {"clip_norm": 2.0}, {"clip_norm": 0.0},
-                {"freeze_steps": 1}, {"freeze_steps": 2}, {"freeze_steps": -1},
+                {"schedule": "constant"}, {"warmup_epochs": 2.0}, {"weight_decay": 2e-4}, {"clip_norm": 2.0},
+                {"clip_norm": 0.0}, {"freeze_steps": 1}, {"freeze_steps": 2}, {"freeze_steps": -1},
                 {"params": {**SHAPES, "backbone_spp": SHAPES["backbone"]}},
             ],
         ),

@@ -1,6 +1,7 @@
 """Kept programs: found by all that they are made from and by nothing less, and the same to the last bit."""
 
 import functools
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,6 @@ from mtp import executables, optim
 from mtp.config import get_config
 from mtp.executables import Undescribed, described
 from mtp.mesh import data_mesh, replicated
-from mtp.ops import native
 from mtp.ops.kernels import Kernels
 
 
@@ -63,9 +63,9 @@ def test_an_address_holds_the_arguments_the_machine_and_the_source(monkeypatch):
     with monkeypatch.context() as changed:
         changed.setattr(executables, "SOURCE", "another source")
         found.append(address())
-        changed.setattr(native, "cpu", lambda: "another CPU")
+        changed.setattr(executables, "_processor", lambda: "another CPU")
         found.append(address())
-        changed.setattr(executables, "_versions", lambda: "another jax")
+        changed.setattr(executables, "_installed", lambda: "another jax")
         found.append(address())
     before = jax.config.jax_default_matmul_precision
     jax.config.update("jax_default_matmul_precision", "float32")
@@ -79,9 +79,10 @@ def test_nothing_is_kept_where_jax_keeps_nothing_or_the_source_has_just_changed(
         return executables.address("update", 1, (), data_mesh())
 
     assert address()
-    monkeypatch.setattr(executables, "SOURCE", None)
-    assert address() is None
-    monkeypatch.setattr(executables, "SOURCE", "this source")
+    for what, value in (("SOURCE", None), ("_installed", lambda: None)):
+        with monkeypatch.context() as changed:
+            changed.setattr(executables, what, value)
+            assert address() is None
     for name, value in (
         ("jax_compilation_cache_dir", None),
         ("jax_compilation_cache_dir", "gs://bucket/cache"),
@@ -108,6 +109,25 @@ def test_the_source_is_told_only_once_it_has_settled(monkeypatch, tmp_path):
     (package / "step.py").rename(package / "other.py")
     (package / "other.py").write_text("a = 1\n")
     assert executables._source() not in (None, first)
+
+
+def test_a_package_in_development_is_not_told_by_its_version(monkeypatch, tmp_path):
+    for name in ("jax", "mtp"):
+        package = tmp_path / name / f"{name}-1.dist-info"
+        package.mkdir(parents=True)
+        (package / "METADATA").write_text(f"Name: {name}\nVersion: 1\n")
+        (package / "direct_url.json").write_text('{"dir_info": {"editable": true}, "url": "file:///"}')
+
+    def installed(name):
+        found = importlib.metadata.distributions(path=[str(tmp_path / name)])
+        with monkeypatch.context() as changed:
+            changed.setattr(importlib.metadata, "distributions", lambda: found)
+            return executables._installed.__wrapped__()
+
+    assert installed("jax") is None
+    before = installed("mtp")
+    (tmp_path / "mtp" / "mtp-1.dist-info" / "RECORD").write_text("mtp.py,sha256=1,1\n")
+    assert installed("mtp") not in (None, before)
 
 
 def small_program():

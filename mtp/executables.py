@@ -17,6 +17,7 @@ import pickle
 import platform
 import sys
 import tempfile
+import threading
 import time
 import types
 import zlib
@@ -42,6 +43,24 @@ VALUES = (type(None), bool, int, float, complex, str, bytes, np.dtype)
 VARIABLES = ("EIGEN", "JAX", "NPROC", "OMP", "PJRT", "TF_XLA", "XLA")
 # lines of /proc/cpuinfo on x86 and ARM
 PROCESSOR = ("vendor_id", "cpu family", "model", "stepping", "flags", "CPU ", "Features")
+
+
+class _Here(threading.local):
+    """made: whether XLA has compiled, and jax's cache taken, a program in this thread."""
+
+    made = False
+
+
+_here = _Here()
+
+
+def _listen(event: str, **_: Any) -> None:
+    # told by jax after a compilation, in the thread of it; without the event nothing would be kept
+    if event == "/jax/compilation_cache/cache_misses":
+        _here.made = True
+
+
+jax.monitoring.register_event_listener(_listen)
 
 
 class Undescribed(TypeError):
@@ -221,10 +240,24 @@ def read(path: Path, mesh: Mesh) -> Any | None:
     return program
 
 
+def compiled(
+    lowered: jax.stages.Lowered, options: dict[str, str | bool], path: Path | None
+) -> jax.stages.Compiled:
+    """The program, which is kept at `path` if XLA has compiled it here.
+
+    One that jax's cache holds is not: XLA does not write the machine code of a program that it has read itself.
+    """
+    _here.made = False
+    program = lowered.compile(options)
+    if path and _here.made:
+        keep(program, path)
+    return program
+
+
 def keep(program: jax.stages.Compiled, path: Path) -> None:
     """Write the program to `path`, whole or not at all, and remove the oldest beyond the newest `NEWEST`.
 
-    What cannot be written is not kept, with a note.
+    program: one that XLA has compiled in this process. What cannot be written is not kept, with a note.
     """
     try:
         packed = zlib.compress(pickle.dumps(serialize_executable.serialize(program)), 1)

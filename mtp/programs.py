@@ -1,12 +1,14 @@
 """The training step's programs, ready ahead of the loop: one of gradients a batch shape, one update for all."""
 
 import ctypes
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
 import jax
+import optax
 from jax.sharding import Mesh
 from jax.stages import Compiled, Lowered
 
@@ -41,34 +43,38 @@ class Programs:
         tracing = ThreadPoolExecutor(1, thread_name_prefix="trace")
         options = compiler_options()
 
-        def start(making: Executor, lower: Callable[..., Lowered], *arguments: Any) -> Future[Compiled]:
-            kept = executables.address(lower.__name__, (step, options), (state, *arguments), mesh)
+        def start(
+            making: Executor, used: TrainStep, lower: Callable[..., Lowered], *arguments: Any
+        ) -> Future[Compiled]:
+            # `lower` must be of `used`, `state`, its arguments and the mesh alone
+            kept = executables.address(lower.__name__, (used, options), (state, *arguments), mesh)
             found = reading.submit(executables.read, kept, mesh) if kept else None
 
             def make() -> Compiled:
                 program = found.result() if found else None
                 if program is None:
-                    program = tracing.submit(lower, *arguments).result().compile(options)
-                    if kept:
-                        executables.keep(program, kept)
+                    lowered = tracing.submit(lower, *arguments).result()
+                    program = executables.compiled(lowered, options, kept)
                 return_freed_memory()
                 return program
 
             return making.submit(make)
 
-        # what they close over, and their arguments, must all be told to `executables.address`
         def update() -> Lowered:
             program = jax.jit(step.update, donate_argnums=0, out_shardings=replicated(mesh))
             return program.lower(state, replicated_shapes(jax.eval_shape(step.no_gradients, state), mesh))
 
+        # without the optimiser, so that those kept serve runs of every length
+        slopes = dataclasses.replace(step, optimiser=optax.identity())
+
         def gradients(batch: Any) -> Lowered:
-            return jax.jit(step.gradients, out_shardings=replicated(mesh)).lower(state, batch)
+            return jax.jit(slopes.gradients, out_shardings=replicated(mesh)).lower(state, batch)
 
         workers = ThreadPoolExecutor(at_once, thread_name_prefix="compile")
         (first, batch), *others = batches.items()
-        self._gradients = {first: start(workers, gradients, batch)}
-        self._update = start(ThreadPoolExecutor(1, thread_name_prefix="compile update"), update)
-        self._gradients |= {shape: start(workers, gradients, batch) for shape, batch in others}
+        self._gradients = {first: start(workers, slopes, gradients, batch)}
+        self._update = start(ThreadPoolExecutor(1, thread_name_prefix="compile update"), step, update)
+        self._gradients |= {shape: start(workers, slopes, gradients, batch) for shape, batch in others}
 
     def wait(self) -> int:
         """Until all are there; how many they are."""

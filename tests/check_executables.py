@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from mtp import executables, optim
 from mtp.config import ConfigError, get_config
@@ -30,8 +31,10 @@ def folder(monkeypatch, tmp_path):
     monkeypatch.setattr(executables, "SOURCE", "this source")
     before = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    compilation_cache.reset_cache()  # jax keeps the first folder open
     yield tmp_path / "executables"
     jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 PARAMS = {

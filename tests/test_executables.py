@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from mtp import executables, optim
 from mtp.config import get_config
@@ -22,10 +23,12 @@ from mtp.ops.kernels import Kernels
 def folder(monkeypatch, tmp_path):
     """An empty cache folder, for code that counts as settled."""
     monkeypatch.setattr(executables, "SOURCE", "this source")
-    before = jax.config.jax_compilation_cache_dir
+    before = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
+    compilation_cache.reset_cache()  # jax keeps the first folder open
     yield tmp_path / "executables"
     jax.config.update("jax_compilation_cache_dir", before)
+    compilation_cache.reset_cache()
 
 
 def test_what_cannot_be_described_to_the_end_is_an_error():
@@ -145,6 +148,23 @@ def test_a_program_is_read_as_it_was_kept(folder):
     with pytest.raises(TypeError, match="Argument types differ"):
         program(jnp.arange(4.0))
     assert [p.name for p in folder.iterdir()] == ["small"]
+
+
+def test_only_what_is_compiled_here_is_kept(folder):
+    """XLA writes a program that it has read without its machine code: it would be read again, and fail when run."""
+    before = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+    def compiled(path):
+        lowered = jax.jit(lambda x: jnp.sort(x * 2) + jnp.arange(3)).lower(jnp.arange(3.0))
+        return executables.compiled(lowered, {}, path)
+
+    compiled(folder / "made")
+    compiled(folder / "read")
+    compiled(None)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+    assert {path.name for path in folder.iterdir()} == {"made"}
+    np.testing.assert_array_equal(executables.read(folder / "made", data_mesh())(jnp.arange(3.0)), [0, 3, 6])
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", "half", "flip"])

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mtp.models.layers import BatchNorm, BatchStatistics, Pointwise, Projection, SeparableConv, normalised
+from mtp.models.layers import BatchNorm, BatchStatistics, Projection, SeparableConv, normalised
 from mtp.ops.canvas import Sizes, halved_sizes
 from mtp.ops.kernels import PLAIN, Kernels
 from mtp.ops.pooling import average_pool, strided_average_pool, strided_max_pool
@@ -127,11 +127,15 @@ class Cell(nn.Module):
             return p
         if self.adjust == "project":
             return self._projected(p, "adjust_conv_projection", "adjust_bn", sizes, statistics)
-        halves = [
-            Pointwise(self.features // 2, self.dtype, name=self._name(f"adjust_conv_{i}"))(path)
-            for i, path in enumerate(self.kernels.factorised_paths(p, p_sizes), 1)
-        ]
-        return self._norm("adjust_bn")(jnp.concatenate(halves, axis=-1), sizes, statistics)
+        norm, half = self._norm("adjust_bn"), self.features // 2
+        affine = norm.affine() if statistics is None else None
+        halves = []
+        for i, path in enumerate(self.kernels.factorised_paths(p, p_sizes)):
+            layer = Projection(half, self.dtype, self.kernels, name=self._name(f"adjust_conv_{i + 1}"))
+            own = affine and (affine[0][i * half : (i + 1) * half], affine[1][i * half : (i + 1) * half])
+            halves.append(layer(path, sizes, own))
+        p = jnp.concatenate(halves, axis=-1)
+        return p if affine else norm(p, sizes, statistics)
 
     def _apply(
         self,

@@ -19,22 +19,25 @@ WindowSums: TypeAlias = Any
 FactorisedPaths: TypeAlias = Any
 
 
-def _neighbours(x: Array, axis: int, stride: int) -> list[Array]:
-    """The three terms of a window of 3 along an axis, with Keras' padding of zeros."""
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = padding(x.shape[axis], 3, stride)
-    wide = jnp.pad(x, pads)
-    reach = stride * (-(-x.shape[axis] // stride) - 1) + 1
+def _padded(x: Array, axes: tuple[int, ...], stride: int) -> Array:
+    """With Keras' padding of zeros for windows of 3 along these axes."""
+    pads = [padding(side, 3, stride) if axis in axes else (0, 0) for axis, side in enumerate(x.shape)]
+    return jnp.pad(x, pads)
+
+
+def _neighbours(wide: Array, axis: int, stride: int) -> list[Array]:
+    """The three terms of a window of 3 along an axis that has its padding."""
+    reach = (wide.shape[axis] - 3) // stride * stride + 1
     return [lax.slice_in_dim(wide, start, start + reach, stride, axis) for start in range(3)]
 
 
 def _sum3(x: Array, axis: int, stride: int) -> Array:
-    first, second, third = _neighbours(x, axis, stride)
+    first, second, third = _neighbours(_padded(x, (axis,), stride), axis, stride)
     return first + second + third
 
 
-def _max3(x: Array, axis: int, stride: int) -> Array:
-    first, second, third = _neighbours(x, axis, stride)
+def _max3(wide: Array, axis: int, stride: int) -> Array:
+    first, second, third = _neighbours(wide, axis, stride)
     return jnp.maximum(jnp.maximum(first, second), third)
 
 
@@ -69,7 +72,8 @@ def strided_average_pool(x: Map, sizes: Sizes, window_sums: WindowSums = window_
 
 def strided_max_pool(x: Map, sizes: Sizes) -> Halved:
     """3x3, stride 2; the border's zeros take part, as in the original's padded reduction cells."""
-    return _max3(_max3(masked(x, sizes), 1, 2), 2, 2)
+    wide = _padded(masked(x, sizes), (1, 2), 2)
+    return _max3(_max3(wide, 1, 2), 2, 2)
 
 
 def _every_second(x: Map, axis: int, distance: int) -> Halved:

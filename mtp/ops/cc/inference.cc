@@ -1,6 +1,6 @@
 // What inference does between two maps in one go, as handlers of XLA's foreign function interface: ReLU, depthwise
 // convolution, pointwise convolution, batch norm; and the same without the depthwise convolution. Batch norm by running
-// statistics is y * scale + shift: the scale goes into the pointwise kernel.
+// statistics is y * scale + shift.
 //
 // A tile's rows stay in the cache between the steps, so that of a whole layer only its input is read from memory and
 // only its result written. Rows above a picture are zeros without being computed.
@@ -12,15 +12,8 @@ namespace {
 
 using namespace mtp;
 
-using Matrix = ffi::Buffer<ffi::F32, 2>;
+using Mixing = ffi::Buffer<ffi::F32, 2>;
 using Channels = ffi::Buffer<ffi::F32, 1>;
-
-// The shifts, with zeros to a whole number of vectors.
-std::vector<float> whole_vectors(const float* shift, int64_t features) {
-  std::vector<float> whole(round_up(features, kLanes));
-  std::copy_n(shift, features, whole.data());
-  return whole;
-}
 
 // Writes zeros to the tile's rows above the picture; the first row that is left.
 int64_t skip_empty(const Slot& slot, int64_t first, int64_t last, int64_t row, float* y) {
@@ -31,7 +24,7 @@ int64_t skip_empty(const Slot& slot, int64_t first, int64_t last, int64_t row, f
 
 template <int K, int S>
 void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const Taps& taps,
-               const Panels& matrix, const float* shift, const float* onto, float* y) {
+               const Matrix& matrix, const Affine& affine, const float* onto, float* y) {
   const int64_t phase = forward_phase<K, S>(s), features = matrix.features, row = s.out_width * features;
   const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase), 2 * kRows);
   for_each_tile(pool, tiling.tiles, s.products() + s.batch * s.out_height * row * s.channels, [&](int64_t tile) {
@@ -51,12 +44,12 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
     correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps, filtered, s.out_row(),
                        s.out_row(), rows);
     const float* other = onto ? onto + (b * s.out_height + first) * row : nullptr;
-    multiply(filtered, rows * s.out_width, matrix, shift, other, to + first * row);
+    multiply(filtered, rows * s.out_width, matrix, affine, other, to + first * row);
   });
 }
 
 void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x, Sizes sizes,
-                const Panels& matrix, const float* shift, float* y) {
+                const Matrix& matrix, const Affine& affine, float* y) {
   const int64_t batch = shape[0], height = shape[1], width = shape[2], channels = shape[3];
   const int64_t from_row = width * channels, row = width * matrix.features;
   const Tiling tiling(batch, height, std::max<int64_t>(1, 65536 / from_row), 1);
@@ -68,14 +61,14 @@ void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const flo
     if (rows == 0) return;
     float* positive = scratch(rows * from_row);
     rectify(positive, slot.data + first * from_row, rows * from_row);
-    multiply(positive, rows * width, matrix, shift, nullptr, to + first * row);
+    multiply(positive, rows * width, matrix, affine, nullptr, to + first * row);
   });
 }
 
 // The stem: 3x3 windows of three channels, stride 2, without padding. The first row and column of a window are the even
 // ones of the canvas; patches are gathered for one product.
-void stem(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x, Sizes sizes, const Panels& matrix,
-          const float* shift, float* y) {
+void stem(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x, Sizes sizes, const Matrix& matrix,
+          const Affine& affine, float* y) {
   constexpr int64_t kWindow = 9;  // numbers of a window's row
   const int64_t batch = shape[0], height = shape[1], width = shape[2];
   const int64_t out_height = (height - 1) / 2, out_width = (width - 1) / 2, row = out_width * matrix.features;
@@ -94,7 +87,7 @@ void stem(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x,
           std::memcpy(patch, slot.data + ((2 * h + r) * width + 2 * w) * 3, kWindow * sizeof(float));
       }
     }
-    multiply(patches, (last - first) * out_width, matrix, shift, nullptr, to + first * row);
+    multiply(patches, (last - first) * out_width, matrix, affine, nullptr, to + first * row);
   });
 }
 
@@ -106,14 +99,14 @@ ffi::Error check_product(ffi::Span<const int64_t> x, ffi::Span<const int64_t> ma
                                      text(shift));
 }
 
-ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kernel, Matrix matrix, Channels scale,
+ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kernel, Mixing mixing, Channels scale,
                      Channels shift, Map onto, ffi::Result<Map> y, int64_t stride) {
   const auto from = x.dimensions(), to = y->dimensions();
   const int64_t between[] = {to[0], to[1], to[2], from[3]};
   const ffi::Span<const int64_t> filtered(between, 4);
   if (auto error = check_depthwise(from, sizes.dimensions(), kernel.dimensions(), filtered, stride); error.failure())
     return error;
-  if (auto error = check_product(from, matrix.dimensions(), scale.dimensions(), shift.dimensions(), to);
+  if (auto error = check_product(from, mixing.dimensions(), scale.dimensions(), shift.dimensions(), to);
       error.failure())
     return error;
   const bool adds = onto.element_count() > 0;
@@ -123,28 +116,28 @@ ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel ker
   const Shape s(from, kernel.dimensions()[0], stride, true);
   if (y->element_count() == 0) return ffi::Error::Success();
   const Taps taps = select_taps(kernel.typed_data(), s, 0, 0, 1, false);
-  const Panels panels(matrix.typed_data(), scale.typed_data(), from[3], to[3]);
-  const std::vector<float> whole = whole_vectors(shift.typed_data(), to[3]);
+  const Matrix matrix(mixing.typed_data(), from[3], to[3]);
+  const Affine affine(scale.typed_data(), shift.typed_data(), to[3]);
   dispatch(s.window, stride, [&](auto k, auto step) {
-    separable<k(), step()>(pool, s, x.typed_data(), sizes.typed_data(), taps, panels, whole.data(),
+    separable<k(), step()>(pool, s, x.typed_data(), sizes.typed_data(), taps, matrix, affine,
                            adds ? onto.typed_data() : nullptr, y->typed_data());
   });
   return ffi::Error::Success();
 }
 
-ffi::Error Projection(ffi::ThreadPool pool, Map x, PictureSizes sizes, Matrix matrix, Channels scale, Channels shift,
+ffi::Error Projection(ffi::ThreadPool pool, Map x, PictureSizes sizes, Mixing mixing, Channels scale, Channels shift,
                       ffi::Result<Map> y) {
   const auto from = x.dimensions(), to = y->dimensions();
   if (auto error = check_sizes("projection", from[0], sizes.dimensions()); error.failure()) return error;
   if (!std::equal(from.begin(), from.begin() + 3, to.begin()))
     return ffi::Error::InvalidArgument("projection: maps " + text(from) + " and " + text(to) + " differ in size");
-  if (auto error = check_product(from, matrix.dimensions(), scale.dimensions(), shift.dimensions(), to);
+  if (auto error = check_product(from, mixing.dimensions(), scale.dimensions(), shift.dimensions(), to);
       error.failure())
     return error;
   if (y->element_count() == 0) return ffi::Error::Success();
-  const Panels panels(matrix.typed_data(), scale.typed_data(), from[3], to[3]);
-  const std::vector<float> whole = whole_vectors(shift.typed_data(), to[3]);
-  projection(pool, from, x.typed_data(), sizes.typed_data(), panels, whole.data(), y->typed_data());
+  const Matrix matrix(mixing.typed_data(), from[3], to[3]);
+  const Affine affine(scale.typed_data(), shift.typed_data(), to[3]);
+  projection(pool, from, x.typed_data(), sizes.typed_data(), matrix, affine, y->typed_data());
   return ffi::Error::Success();
 }
 
@@ -158,9 +151,9 @@ ffi::Error Stem(ffi::ThreadPool pool, Map x, PictureSizes sizes, Map kernel, Cha
     return ffi::Error::InvalidArgument("stem: from " + text(from) + " to " + text(to) + " a kernel must be (3, 3, 3, " +
                                        "F) and scale and shift (F,); it is " + text(taps));
   if (y->element_count() == 0) return ffi::Error::Success();
-  const Panels panels(kernel.typed_data(), scale.typed_data(), 27, to[3]);
-  const std::vector<float> whole = whole_vectors(shift.typed_data(), to[3]);
-  stem(pool, from, x.typed_data(), sizes.typed_data(), panels, whole.data(), y->typed_data());
+  const Matrix matrix(kernel.typed_data(), 27, to[3]);
+  const Affine affine(scale.typed_data(), shift.typed_data(), to[3]);
+  stem(pool, from, x.typed_data(), sizes.typed_data(), matrix, affine, y->typed_data());
   return ffi::Error::Success();
 }
 
@@ -172,7 +165,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SeparableForward, Separable,
                                   .Arg<Map>()
                                   .Arg<PictureSizes>()
                                   .Arg<Kernel>()
-                                  .Arg<Matrix>()
+                                  .Arg<Mixing>()
                                   .Arg<Channels>()
                                   .Arg<Channels>()
                                   .Arg<Map>()
@@ -183,7 +176,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(ProjectionForward, Projection,
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Map>()
                                   .Arg<PictureSizes>()
-                                  .Arg<Matrix>()
+                                  .Arg<Mixing>()
                                   .Arg<Channels>()
                                   .Arg<Channels>()
                                   .Ret<Map>());

@@ -15,62 +15,63 @@ constexpr int pixels_at_once(int vectors) { return vectors == 3 ? 9 : 12; }
 constexpr int pixels_at_once(int vectors) { return vectors == 3 ? 4 : 6; }
 #endif
 
-// A (C, F) matrix in panels of at most kPanel vectors of columns, each panel (C, vectors) and padded with zeros.
-struct Panels {
-  int64_t channels, features;
-  std::vector<Vector> values;
+// A (C, F) matrix whose rows are whole vectors: itself, or a copy with zeros behind each row.
+struct Matrix {
+  int64_t channels, features, row;
+  std::vector<float> copy;
+  const float* data;
 
-  // The columns times `scale`, one number each.
-  Panels(const float* matrix, const float* scale, int64_t channels, int64_t features)
-      : channels(channels), features(features), values(channels * ceil_div(features, kLanes)) {
-    for (int64_t first = 0; first < features;) {
-      const int64_t width = vectors(first) * kLanes, filled = std::min(width, features - first);
-      float* to = reinterpret_cast<float*>(panel(first));
-      for (int64_t c = 0; c < channels; ++c) {
-        const float* from = matrix + c * features + first;
-        for (int64_t f = 0; f < filled; ++f) to[c * width + f] = from[f] * scale[first + f];
-      }
-      first += width;
-    }
+  Matrix(const float* from, int64_t channels, int64_t features)
+      : channels(channels), features(features), row(round_up(features, kLanes)), data(from) {
+    if (row == features) return;
+    copy.resize(channels * row);
+    for (int64_t c = 0; c < channels; ++c) std::copy_n(from + c * features, features, copy.data() + c * row);
+    data = copy.data();
   }
-
-  // How many vectors the panel has that begins with this column: three, but never one of four left over.
-  int64_t vectors(int64_t first) const {
-    const int64_t left = ceil_div(features - first, kLanes);
-    return left == 4 ? 2 : std::min<int64_t>(kPanel, left);
-  }
-  Vector* panel(int64_t first) { return values.data() + first / kLanes * channels; }
-  const Vector* panel(int64_t first) const { return values.data() + first / kLanes * channels; }
 };
 
-// Where the sums of a panel go, and what is added to them: a shift of each channel, and another map's numbers or null.
+// What follows the sums: times scale, plus shift, both padded to whole vectors.
+struct Affine {
+  std::vector<float> scale, shift;
+
+  Affine(const float* scale, const float* shift, int64_t features)
+      : scale(round_up(features, kLanes)), shift(round_up(features, kLanes)) {
+    std::copy_n(scale, features, this->scale.data());
+    std::copy_n(shift, features, this->shift.data());
+  }
+};
+
+// Where the sums of a panel go, its scale and shift, and another map's numbers to be added, or null.
 struct Target {
   float* y;
-  const float *shift, *onto;
+  const float *scale, *shift, *onto;
   int64_t features, width;  // width: columns from the panel's first on
 
   Target at(int64_t pixel) const {
-    return {y + pixel * features, shift, onto ? onto + pixel * features : nullptr, features, width};
+    return {y + pixel * features, scale, shift, onto ? onto + pixel * features : nullptr, features, width};
   }
 };
 
-// y[p][...] = sum over c of x[p][c] panel[c] + shift[...] + onto[p][...] for `Pixels` pixels.
+// y[p][...] = scale[...] * sum over c of x[p][c] panel[c][...] + shift[...] + onto[p][...] for `Pixels` pixels.
 template <int Pixels, int Vectors>
-void multiply_block(const float* x, int64_t channels, const Vector* panel, const Target& to) {
+void multiply_block(const float* x, int64_t channels, const float* panel, int64_t row, const Target& to) {
   Vector sum[Pixels][Vectors] = {};
-  for (int64_t c = 0; c < channels; ++c, panel += Vectors) {
+  for (int64_t c = 0; c < channels; ++c, panel += row) {
+    Vector k[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) k[v] = load(panel + v * kLanes);
 #pragma GCC unroll 16
     for (int p = 0; p < Pixels; ++p) {
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sum[p][v] += x[p * channels + c] * panel[v];
+      for (int v = 0; v < Vectors; ++v) sum[p][v] += x[p * channels + c] * k[v];
     }
   }
 #pragma GCC unroll 4
   for (int v = 0; v < Vectors; ++v) {
-    const Vector shift = load(to.shift + v * kLanes);
     const int64_t at = v * kLanes, count = to.width - at;
+    const Vector scale = load(to.scale + at), shift = load(to.shift + at);
 #pragma GCC unroll 16
-    for (int p = 0; p < Pixels; ++p) sum[p][v] += shift;
+    for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] * scale + shift;
     if (to.onto) {
 #pragma GCC unroll 16
       for (int p = 0; p < Pixels; ++p) sum[p][v] += load(to.onto + p * to.features + at, count);
@@ -81,28 +82,31 @@ void multiply_block(const float* x, int64_t channels, const Vector* panel, const
 }
 
 template <int Vectors>
-void multiply_panel(const float* x, int64_t pixels, int64_t channels, const Vector* panel, const Target& to) {
+void multiply_panel(const float* x, int64_t pixels, int64_t channels, const float* panel, int64_t row,
+                    const Target& to) {
   constexpr int kPixels = pixels_at_once(Vectors);
   if (pixels < kPixels) {
     for (int64_t p = 0; p < pixels; ++p)
-      multiply_block<1, Vectors>(x + p * channels, channels, panel, to.at(p));
+      multiply_block<1, Vectors>(x + p * channels, channels, panel, row, to.at(p));
     return;
   }
   // the last block begins early enough to be whole, and writes some pixels twice
   for (int64_t block = 0; block < pixels; block += kPixels) {
     const int64_t p = std::min(block, pixels - kPixels);
-    multiply_block<kPixels, Vectors>(x + p * channels, channels, panel, to.at(p));
+    multiply_block<kPixels, Vectors>(x + p * channels, channels, panel, row, to.at(p));
   }
 }
 
-// y = x matrix + shift + onto for `pixels` pixels in a row; shift is padded to whole vectors, onto may be null.
-inline void multiply(const float* x, int64_t pixels, const Panels& matrix, const float* shift, const float* onto,
+// y = scale * x matrix + shift + onto for `pixels` pixels in a row; onto may be null.
+inline void multiply(const float* x, int64_t pixels, const Matrix& matrix, const Affine& affine, const float* onto,
                      float* y) {
   for (int64_t first = 0; first < matrix.features;) {
-    const int64_t vectors = matrix.vectors(first);
-    const Target to{y + first, shift + first, onto ? onto + first : nullptr, matrix.features, matrix.features - first};
+    // panels of three vectors, but never one of four left over
+    const int64_t left = (matrix.row - first) / kLanes, vectors = left == 4 ? 2 : std::min<int64_t>(kPanel, left);
+    const Target to{y + first, affine.scale.data() + first, affine.shift.data() + first,
+                    onto ? onto + first : nullptr, matrix.features, matrix.features - first};
     const auto multiplied = vectors == 3 ? multiply_panel<3> : vectors == 2 ? multiply_panel<2> : multiply_panel<1>;
-    multiplied(x, pixels, matrix.channels, matrix.panel(first), to);
+    multiplied(x, pixels, matrix.channels, matrix.data + first, matrix.row, to);
     first += vectors * kLanes;
   }
 }

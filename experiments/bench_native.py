@@ -1,10 +1,10 @@
-"""The native kernels beside the plain path.  python -m experiments.bench_native [layers] [others] [tiny] [mobile]
+"""The native kernels beside the plain path.  python -m experiments.bench_native [PART ...]
 
-`layers`: single convolutions of NASNet-A Mobile at 224, batch 8; `others`: its other operations; `tiny`, `mobile`:
-forward pass and training step of the whole model. Plain and native take turns in one process, and the median of the
-pairs' ratios counts: what else the machine does then hits both. Seconds of compilation are those of tracing, lowering
-and compiling, without any cache. Needs `python -m mtp.ops.native` first. Prints Markdown; everything takes some minutes
-on 2 cores.
+`layers`: single convolutions of NASNet-A Mobile at 224, batch 8; `others`: its other operations; `inference`: layers
+with the batch norm of running statistics; `tiny`, `mobile`: forward pass and training step of the whole model. Plain
+and native take turns in one process, and the median of the pairs' ratios counts: what else the machine does then hits
+both. Seconds of compilation are those of tracing, lowering and compiling, without any cache. Needs
+`python -m mtp.ops.native` first. Prints Markdown; everything takes some minutes on 2 cores.
 """
 
 import functools
@@ -42,6 +42,13 @@ OTHERS = {
     "3x3 sums, stride 2": ((111, 11), (56, 22), (28, 88)),
     "factorised paths": ((111, 32), (56, 44), (28, 264), (14, 528)),
 }
+# layer, side of the input, its channels, those of the result, window, stride
+INFERENCE = (
+    ("stem", 224, 3, 32, 3, 2), ("projection", 56, 44, 22, 1, 1), ("projection", 28, 264, 44, 1, 1),
+    ("projection", 14, 528, 88, 1, 1), ("projection", 7, 1056, 176, 1, 1), ("separable", 111, 32, 11, 7, 2),
+    ("separable", 28, 44, 44, 3, 1), ("separable", 28, 44, 44, 5, 1), ("separable", 14, 88, 88, 5, 1),
+    ("separable", 7, 176, 176, 5, 1),
+)  # fmt: skip
 MODELS = {"tiny": ((80, 120), 16), "mobile": ((224, 224), 8)}  # canvas, batch
 BATCH = 8
 
@@ -148,6 +155,50 @@ def bench_others() -> None:
                 )
 
 
+def layer_at_inference(kernels: Kernels, case: tuple[str, int, int, int, int, int]) -> Run:
+    """One layer, from its ReLU to its batch norm, as a program."""
+    name, side, channels, features, window, stride = case
+    rng = np.random.default_rng(0)
+    shapes = {
+        "x": (BATCH, side, side, channels), "filters": (window, window, channels), "mixing": (channels, features),
+        "stem": (3, 3, 3, features), "affine": (2, features),
+    }  # fmt: skip
+    given = {
+        part: jax.device_put(rng.normal(size=shape).astype(np.float32)) for part, shape in shapes.items()
+    }
+
+    def layer(x: Any, filters: Any, mixing: Any, stem: Any, affine: Any) -> Any:
+        sizes = filling(side)
+        match name:
+            case "stem":
+                return kernels.stem(x, sizes, stem, *affine)
+            case "projection":
+                return kernels.projection(x, sizes, mixing, *affine)
+            case _:
+                return kernels.separable(x, sizes, filters, mixing, *affine, None, stride)
+
+    return functools.partial(compiled(layer, *given.values())[0], *given.values())
+
+
+def bench_inference() -> None:
+    print(
+        "\n| layer | input | result's channels | window, stride | plain ms | native ms | plain / native | GFLOP/s |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for case in INFERENCE:
+        name, side, channels, features, window, stride = case
+        filters = channels * window**2 if name == "separable" else 0
+        products = filters + features * (27 if name == "stem" else channels)
+        total = BATCH * (-(-side // stride)) ** 2 * products
+        plain, kernel = (layer_at_inference(k, case) for k in (PLAIN, native.KERNELS))
+        before, after, ratio = paired(plain, kernel, 25)
+        print(
+            f"| {name} | {BATCH}x{side}x{side}x{channels} | {features} | {window}, {stride} | {before:.3f} "
+            f"| {after:.3f} | {ratio:.1f} | {2e-6 * total / after:.0f} |",
+            flush=True,
+        )
+
+
 def model_programs(is_native: bool, backbone: str) -> dict[str, tuple[Run, float]]:
     """Forward pass and training step with their seconds of compilation."""
     size, batch = MODELS[backbone]
@@ -182,7 +233,7 @@ def bench_model(backbone: str) -> None:
 def main(*parts: str) -> None:
     native.load()
     print(f"{date.today()}, {os.cpu_count()} cores, CPU, jax {jax.__version__}, float32", flush=True)
-    single = {"layers": bench_layers, "others": bench_others}
+    single = {"layers": bench_layers, "others": bench_others, "inference": bench_inference}
     for part in parts or (*single, *MODELS):
         single[part]() if part in single else bench_model(part)
 

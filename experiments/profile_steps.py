@@ -1,8 +1,9 @@
 """Where the time of the trunk goes, by kind of operation.  python -m experiments.profile_steps
 
 Forward pass and gradients of NASNet-A Mobile with a linear head, eight pictures of 224x224, on the plain path and with
-the native kernels, traced by jax.profiler. Threads' milliseconds are summed over both cores, so their sum over the
-wall's is how many threads were busy. Set GLIBC_TUNABLES=glibc.malloc.hugetlb=1 as the benchmarks do. Prints Markdown.
+the native kernels, traced by jax.profiler. An operation's milliseconds are those of the thread that runs it; what other
+threads do for it meanwhile is not traced, so the processor's milliseconds, of all threads, stand beside. Set
+GLIBC_TUNABLES=glibc.malloc.hugetlb=1 as the benchmarks do. Prints Markdown.
 """
 
 import os
@@ -20,7 +21,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -34,7 +35,8 @@ SIZE, BATCH, ROUNDS = (224, 224), 8, 5
 KINDS = {
     "matrix products": r"dot_general",
     "batch norm": r"bn_|bn1",
-    "depthwise convolutions": r"separable_conv",
+    "separable convolutions, less the products above": r"separable_conv",
+    "projections, less the products above": r"(normal|reduction)_conv_1|adjust_conv",
     "factorised reduction": r"adjust",
     "stem": r"stem_conv1",
     "sums, pools, concatenations": r"cell_",
@@ -74,15 +76,23 @@ def kind(description: str) -> str:
     return next(fitting, "the rest")
 
 
-def traced(program: Any, run: Callable[[], Any]) -> tuple[float, dict[str, float], dict[str, float]]:
-    """Wall milliseconds of a run, and by kind the threads' milliseconds and the number of operations."""
-    names, walls = described(program), []
+class Profile(NamedTuple):
+    """Milliseconds of a run by the clock and of the processor, and of each kind; how many operations a kind has."""
+
+    clock: float
+    processor: float
+    milliseconds: dict[str, float]
+    numbers: dict[str, float]
+
+
+def traced(program: Any, run: Callable[[], Any]) -> Profile:
+    names, spent = described(program), []
     milliseconds: dict[str, float] = defaultdict(float)
     numbers: dict[str, float] = defaultdict(float)
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.perf_counter(), time.process_time()
         run()
-        walls.append(1000 * (time.perf_counter() - start))
+        spent.append((time.perf_counter() - start[0], time.process_time() - start[1]))
     with tempfile.TemporaryDirectory() as scratch:
         options = jax.profiler.ProfileOptions()
         options.host_tracer_level, options.python_tracer_level = 2, 0
@@ -98,7 +108,8 @@ def traced(program: Any, run: Callable[[], Any]) -> tuple[float, dict[str, float
             what = kind(names.get(operation, ""))
             milliseconds[what] += event["dur"] / 1000 / ROUNDS
             numbers[what] += 1 / ROUNDS
-    return statistics.median(walls), milliseconds, numbers
+    clock, processor = (1000 * statistics.median(times) for times in zip(*spent, strict=True))
+    return Profile(clock, processor, milliseconds, numbers)
 
 
 def main() -> None:
@@ -108,12 +119,12 @@ def main() -> None:
         for path, native in ours.PATHS.items():
             what = f"{'gradients' if training else 'forward pass'}, {BATCH} of {SIZE[0]}x{SIZE[1]}, {path}"
             try:
-                wall, milliseconds, numbers = traced(*compiled(native, training))
+                clock, processor, milliseconds, numbers = traced(*compiled(native, training))
             except Missing as error:
                 print(f"## {what}\n\nskipped: {error}\n")
                 continue
             total = sum(milliseconds.values())
-            print(f"## {what}\n\n{wall:.0f} ms; {total:.0f} ms of threads, {total / wall:.2f} busy\n")
+            print(f"## {what}\n\n{clock:.0f} ms by the clock, {processor:.0f} of the processor\n")
             print("| kind | ms | share | operations |\n| --- | --- | --- | --- |")
             for name, spent in sorted(milliseconds.items(), key=lambda item: -item[1]):
                 print(f"| {name} | {spent:.1f} | {100 * spent / total:.0f} % | {numbers[name]:.0f} |")

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
-from mtp import executables, optim
+from mtp import optim
 from mtp.config import ConfigError, get_config
 from mtp.data.buckets import trimmed
 from mtp.executables import described
@@ -23,19 +22,6 @@ from mtp.ops import native
 from mtp.ops.kernels import PLAIN
 from mtp.programs import Programs
 from mtp.step import Objective, TrainStep, initial_state
-
-
-@pytest.fixture
-def folder(monkeypatch, tmp_path):
-    """An empty cache folder, for code that counts as settled."""
-    monkeypatch.setattr(executables, "SOURCE", "this source")
-    before = jax.config.values["jax_compilation_cache_dir"]
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-    compilation_cache.reset_cache()  # jax keeps the first folder open
-    yield tmp_path / "executables"
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
-
 
 PARAMS = {
     "backbone": {"kernel": (3, 4), "bias": (4,)},
@@ -180,7 +166,7 @@ def train(kernels):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernels", ["plain", "native"])
-def test_a_second_start_traces_nothing_and_every_bit_is_the_same(kernels, folder, monkeypatch):
+def test_a_second_start_traces_nothing_and_every_bit_is_the_same(kernels, kept_programs, monkeypatch):
     if kernels == "native":
         try:
             used = native.load()
@@ -189,7 +175,7 @@ def test_a_second_start_traces_nothing_and_every_bit_is_the_same(kernels, folder
     else:
         used = PLAIN
     made = train(used)
-    files = sorted(path.name.split("-")[0] for path in folder.iterdir())
+    files = sorted(path.name.split("-")[0] for path in kept_programs.iterdir())
     assert files == ["gradients", "update"]
 
     def trace(*_):

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mtp import executables, optim
 from mtp.config import get_config
@@ -18,17 +17,7 @@ from mtp.executables import Undescribed, described
 from mtp.mesh import data_mesh, replicated
 from mtp.ops.kernels import Kernels
 
-
-@pytest.fixture(autouse=True)
-def folder(monkeypatch, tmp_path):
-    """An empty cache folder, for code that counts as settled."""
-    monkeypatch.setattr(executables, "SOURCE", "this source")
-    before = jax.config.values["jax_compilation_cache_dir"]
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-    compilation_cache.reset_cache()  # jax keeps the first folder open
-    yield tmp_path / "executables"
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("kept_programs")
 
 
 def test_what_cannot_be_described_to_the_end_is_an_error():
@@ -137,8 +126,8 @@ def small_program():
     return jax.jit(lambda x: (x * 2, {"sum": x.sum()})).lower(jnp.arange(3.0)).compile()
 
 
-def test_a_program_is_read_as_it_was_kept(folder):
-    path = folder / "small"
+def test_a_program_is_read_as_it_was_kept(kept_programs):
+    path = kept_programs / "small"
     assert executables.read(path, data_mesh()) is None
     executables.keep(small_program(), path)
     program = executables.read(path, data_mesh())
@@ -147,10 +136,10 @@ def test_a_program_is_read_as_it_was_kept(folder):
     assert sums["sum"] == 3
     with pytest.raises(TypeError, match="Argument types differ"):
         program(jnp.arange(4.0))
-    assert [p.name for p in folder.iterdir()] == ["small"]
+    assert [p.name for p in kept_programs.iterdir()] == ["small"]
 
 
-def test_only_what_is_compiled_here_is_kept(folder):
+def test_only_what_is_compiled_here_is_kept(kept_programs):
     """XLA writes a program that it has read without its machine code: it would be read again, and fail when run."""
     before = jax.config.values["jax_persistent_cache_min_compile_time_secs"]
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -159,17 +148,19 @@ def test_only_what_is_compiled_here_is_kept(folder):
         lowered = jax.jit(lambda x: jnp.sort(x * 2) + jnp.arange(3)).lower(jnp.arange(3.0))
         return executables.compiled(lowered, {}, path)
 
-    compiled(folder / "made")
-    compiled(folder / "read")
+    compiled(kept_programs / "made")
+    compiled(kept_programs / "read")
     compiled(None)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
-    assert {path.name for path in folder.iterdir()} == {"made"}
-    np.testing.assert_array_equal(executables.read(folder / "made", data_mesh())(jnp.arange(3.0)), [0, 3, 6])
+    assert {path.name for path in kept_programs.iterdir()} == {"made"}
+    np.testing.assert_array_equal(
+        executables.read(kept_programs / "made", data_mesh())(jnp.arange(3.0)), [0, 3, 6]
+    )
 
 
 @pytest.mark.parametrize("damage", [b"", b"x", "half", "flip"])
-def test_a_damaged_file_is_no_program_and_is_replaced(damage, folder, capsys):
-    path = folder / "small"
+def test_a_damaged_file_is_no_program_and_is_replaced(damage, kept_programs, capsys):
+    path = kept_programs / "small"
     executables.keep(small_program(), path)
     whole = path.read_bytes()
     flipped = bytearray(whole)
@@ -181,31 +172,31 @@ def test_a_damaged_file_is_no_program_and_is_replaced(damage, folder, capsys):
     assert executables.read(path, data_mesh()) is not None
 
 
-def test_a_program_that_xla_refuses_is_made_anew(folder, capsys, monkeypatch):
+def test_a_program_that_xla_refuses_is_made_anew(kept_programs, capsys, monkeypatch):
     def refuse(*_, **__):
         raise jax.errors.JaxRuntimeError("another machine")
 
-    path = folder / "small"
+    path = kept_programs / "small"
     executables.keep(small_program(), path)
     monkeypatch.setattr(executables.serialize_executable, "deserialize_and_load", refuse)
     assert executables.read(path, data_mesh()) is None
     assert "it is made anew (another machine)" in capsys.readouterr().out
 
 
-def test_a_program_that_cannot_be_written_is_a_note(folder, capsys):
-    folder.write_text("a file where the folder should be")
-    executables.keep(small_program(), folder / "small")
+def test_a_program_that_cannot_be_written_is_a_note(kept_programs, capsys):
+    kept_programs.write_text("a file where the folder should be")
+    executables.keep(small_program(), kept_programs / "small")
     assert "could not be kept" in capsys.readouterr().out
 
 
-def test_the_newest_programs_stay_and_reading_makes_one_new(folder, monkeypatch):
+def test_the_newest_programs_stay_and_reading_makes_one_new(kept_programs, monkeypatch):
     monkeypatch.setattr(executables, "NEWEST", 2)
     for age, name in ((30, "a"), (20, "b")):
-        executables.keep(small_program(), folder / name)
-        executables.os.utime(folder / name, (1e9 - age, 1e9 - age))
-    executables.read(folder / "a", data_mesh())
-    executables.keep(small_program(), folder / "c")
-    assert {path.name for path in folder.iterdir()} == {"a", "c"}
+        executables.keep(small_program(), kept_programs / name)
+        executables.os.utime(kept_programs / name, (1e9 - age, 1e9 - age))
+    executables.read(kept_programs / "a", data_mesh())
+    executables.keep(small_program(), kept_programs / "c")
+    assert {path.name for path in kept_programs.iterdir()} == {"a", "c"}
 
 
 @pytest.mark.parametrize("kind", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])

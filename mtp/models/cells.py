@@ -108,7 +108,10 @@ class Cell(nn.Module):
             first, last = (right, left) if swapped else (left, right)
             other = self._apply(first, maps, level, statistics)
             maps[name] = self._apply(last, maps, level, statistics, other)
-        return jnp.concatenate([maps[name] for name in self.table.outputs], axis=-1)
+        outputs = tuple(maps[name] for name in self.table.outputs)
+        if statistics is None:
+            return self.kernels.joined(outputs, out_sizes)
+        return jnp.concatenate(outputs, axis=-1)
 
     def _name(self, layer: str) -> str:
         return f"{layer}_{self.block}"
@@ -155,7 +158,8 @@ class Cell(nn.Module):
             case StridedAverage():
                 y = strided_average_pool(x, sizes, self.kernels.window_sums)
             case StridedMax():
-                y = strided_max_pool(x, sizes)
+                pool = self.kernels.max_pool if statistics is None else strided_max_pool
+                y = pool(x, sizes)
             case Identity():
                 y = x
         return y if onto is None else y + onto

@@ -87,7 +87,10 @@ def _normal_over_taps(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 class StemConv(nn.Module):
-    """3x3 convolution of the images, stride 2, without padding or bias; with the batch norm as `Projection`."""
+    """3x3 convolution of the images, stride 2, without padding or bias.
+
+    Where an affine is given, the batch norm behind it is done, too, and the ReLU that all who read its map begin with.
+    """
 
     features: int
     dtype: Any = jnp.float32
@@ -103,7 +106,10 @@ class StemConv(nn.Module):
 
 
 class Projection(nn.Module):
-    """ReLU, then a 1x1 convolution without bias; with the batch norm behind it where its affine is given."""
+    """ReLU, then a 1x1 convolution without bias.
+
+    Where an affine is given, x has had its ReLU, and the batch norm behind the convolution is done, too.
+    """
 
     features: int
     dtype: Any = jnp.float32
@@ -118,7 +124,10 @@ class Projection(nn.Module):
 
 
 class SeparableConv(nn.Module):
-    """ReLU inside the pictures, k x k depthwise, then 1x1 pointwise, no bias; with the batch norm as `Projection`."""
+    """ReLU inside the pictures, k x k depthwise, then 1x1 pointwise, no bias.
+
+    Where an affine is given, the batch norm behind it is done, too.
+    """
 
     features: int
     window: int

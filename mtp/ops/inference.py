@@ -7,6 +7,7 @@ are the plain ones, made of the same operations that training uses.
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtp.ops.batch_norm import transformed
@@ -20,11 +21,13 @@ from mtp.ops.stem import stem as convolved
 Matrix = Float[Array, "C F"]
 Mixed = Float[Array, "B h w F"]
 Features = Float[Array, " F"]
-# (x, sizes, kernel, matrix, scale, shift, onto, stride) -> Mixed, (x, sizes, matrix, scale, shift) -> Mixed and
-# (images, sizes, kernel, scale, shift) -> Mixed: the three below, or other implementations of them; a type checker
-# does not take jax's custom_vjp for a callable
+Maps = tuple[Float[Array, "B H W _"], ...]
+# (x, sizes, kernel, matrix, scale, shift, onto, stride) -> Mixed, (x, sizes, matrix, scale, shift) -> Mixed,
+# (maps, sizes) -> Map and (images, sizes, kernel, scale, shift) -> Mixed: the four below, or other implementations of
+# them; a type checker does not take jax's custom_vjp for a callable
 Separable: TypeAlias = Any
 Projection: TypeAlias = Any
+Joined: TypeAlias = Any
 Stem: TypeAlias = Any
 
 
@@ -47,10 +50,18 @@ def separable(
 
 
 def projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Features) -> Mixed:
-    """ReLU and pointwise convolution, times scale, plus shift; outside the pictures it is not defined."""
-    return transformed(pointwise(jax.nn.relu(x), matrix.astype(x.dtype)), scale, shift)
+    """Pointwise convolution, times scale, plus shift; outside the pictures it is not defined."""
+    return transformed(pointwise(x, matrix.astype(x.dtype)), scale, shift)
+
+
+def joined(maps: Maps, sizes: Sizes) -> Map:
+    """The maps' channels one after another, and ReLU; outside the pictures it is not defined."""
+    return jax.nn.relu(jnp.concatenate(maps, axis=-1))
 
 
 def stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shift: Features) -> Mixed:
-    """The stem's convolution, times scale, plus shift; sizes are the images'. Outside them it is not defined."""
-    return transformed(convolved(images, kernel.astype(images.dtype)), scale, shift)
+    """The stem's convolution, times scale, plus shift, and ReLU; sizes are the images'.
+
+    What the result holds outside them is not defined.
+    """
+    return jax.nn.relu(transformed(convolved(images, kernel.astype(images.dtype)), scale, shift))

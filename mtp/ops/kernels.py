@@ -5,8 +5,8 @@ import dataclasses
 from mtp.ops import batch_norm, depthwise, inference, pooling
 from mtp.ops.batch_norm import Normalised
 from mtp.ops.depthwise import Depthwise
-from mtp.ops.inference import Projection, Separable, Stem
-from mtp.ops.pooling import FactorisedPaths, WindowSums
+from mtp.ops.inference import Joined, Projection, Separable, Stem
+from mtp.ops.pooling import FactorisedPaths, MaxPool, WindowSums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +19,8 @@ class Kernels:
     factorised_paths: FactorisedPaths = pooling.factorised_paths
     separable: Separable = inference.separable
     projection: Projection = inference.projection
+    joined: Joined = inference.joined
+    max_pool: MaxPool = pooling.strided_max_pool
     stem: Stem = inference.stem
 
 

@@ -32,9 +32,9 @@ from mtp.ops.batch_norm import Moments, Used
 from mtp.ops.canvas import Sizes
 from mtp.ops.depthwise import Kernel, Map, Strided
 from mtp.ops.dispatch import by_platform, differentiable
-from mtp.ops.inference import Features, Matrix, Mixed
+from mtp.ops.inference import Features, Maps, Matrix, Mixed
 from mtp.ops.kernels import Kernels
-from mtp.ops.pooling import Paths
+from mtp.ops.pooling import Halved, Paths
 from mtp.ops.stem import Images
 from mtp.ops.stem import Kernel as StemKernel
 
@@ -42,7 +42,8 @@ SOURCES = Path(__file__).with_name("cc")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread")
 SYMBOLS = (
     "DepthwiseForward", "DepthwiseInputGradient", "DepthwiseKernelGradient", "BatchNormMoments", "BatchNormGradients",
-    "FactorisedForward", "FactorisedGradient", "SeparableForward", "ProjectionForward", "StemForward",
+    "FactorisedForward", "FactorisedGradient", "SeparableForward", "ProjectionForward", "JoinForward",
+    "MaxPoolForward", "StemForward",
 )  # fmt: skip
 
 
@@ -205,6 +206,18 @@ def _projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Fe
     return jax.ffi.ffi_call("ProjectionForward", y)(wide, sizes, *parameters).astype(x.dtype)
 
 
+def _joined(maps: Maps, sizes: Sizes) -> Map:
+    channels = sum(x.shape[-1] for x in maps)
+    y = jax.ShapeDtypeStruct((*maps[0].shape[:3], channels), jnp.float32)
+    return jax.ffi.ffi_call("JoinForward", y)(sizes, *_float(*maps)).astype(maps[0].dtype)
+
+
+def _max_pool(x: Map, sizes: Sizes) -> Halved:
+    b, height, width, channels = x.shape
+    y = jax.ShapeDtypeStruct((b, -(-height // 2), -(-width // 2), channels), jnp.float32)
+    return jax.ffi.ffi_call("MaxPoolForward", y)(*_float(x), sizes).astype(x.dtype)
+
+
 def _stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shift: Features) -> Mixed:
     b, height, width, _ = images.shape
     y = jax.ShapeDtypeStruct((b, (height - 1) // 2, (width - 1) // 2, kernel.shape[-1]), jnp.float32)
@@ -215,11 +228,11 @@ def _stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shi
 def _plain_gradients(operation: Callable, static: int = 0) -> Callable:
     """Those of the plain operation: nobody trains with running statistics."""
 
-    def gradients(x: Map, sizes: Sizes, *others: Any) -> tuple[Array, ...]:
+    def gradients(x: Map | Maps, sizes: Sizes, *others: Any) -> tuple[Any, ...]:
         arrays, options = others[: len(others) - static], others[len(others) - static :]
         *parameters, dy = arrays
 
-        def of_arrays(x: Map, *parameters: Array) -> Mixed:
+        def of_arrays(x: Map | Maps, *parameters: Array) -> Mixed:
             return operation(x, sizes, *parameters, *options)
 
         return jax.vjp(of_arrays, x, *parameters)[1](dy)
@@ -255,6 +268,10 @@ KERNELS = Kernels(
     ),
     projection=differentiable(
         by_platform(_projection, inference.projection), _plain_gradients(inference.projection), parameters=3
+    ),
+    joined=differentiable(by_platform(_joined, inference.joined), _plain_gradients(inference.joined)),
+    max_pool=differentiable(
+        by_platform(_max_pool, pooling.strided_max_pool), _plain_gradients(pooling.strided_max_pool)
     ),
     stem=differentiable(by_platform(_stem, inference.stem), _plain_gradients(inference.stem), parameters=3),
 )

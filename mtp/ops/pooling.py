@@ -13,9 +13,11 @@ from mtp.ops.depthwise import Strided, padding
 Map = Float[Array, "B H W C"]
 Halved = Float[Array, "B h w C"]  # ceil(H / 2), ceil(W / 2); along one axis inside a separable pool
 Paths = tuple[Halved, Halved]
-# (x, sizes, stride) -> Strided and (x, sizes) -> Paths: `window_sums` and `factorised_paths` below, or other
-# implementations of them; a type checker does not take jax's custom_vjp for a callable
+# (x, sizes, stride) -> Strided, (x, sizes) -> Halved and (x, sizes) -> Paths: `window_sums`, `strided_max_pool` and
+# `factorised_paths` below, or other implementations of them; a type checker does not take jax's custom_vjp for a
+# callable
 WindowSums: TypeAlias = Any
+MaxPool: TypeAlias = Any
 FactorisedPaths: TypeAlias = Any
 
 

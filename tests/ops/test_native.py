@@ -225,8 +225,19 @@ def test_a_projection_equals_its_definition(kernels):
     ]
     results = jax.jit(lambda cases: [kernels.projection(*c[:2], *c[3:6]) for c in cases])(cases)
     for (x, sizes, _, matrix, scale, shift, _), mine in zip(cases, results, strict=True):
-        expected = np.maximum(x.astype(np.float64), 0) @ matrix * scale + shift
-        assert_close_inside(mine, expected, sizes)
+        assert_close_inside(mine, x.astype(np.float64) @ matrix * scale + shift, sizes)
+
+
+def test_joined_maps_and_the_max_pool_equal_the_plain_ones_bit_for_bit(kernels):
+    for side, batch in (*SIDES_AND_BATCHES, ((40, 35), 3)):
+        for channels in (1, 11, 22, 100):
+            x, sizes, *_, onto = layer_case(side, batch, channels, 16)
+            x[0, -1, -1, 0] = np.nan
+            x, sizes, onto = map(jnp.asarray, (x, sizes, onto))
+            both = ((k.joined((x, onto, x), sizes), k.max_pool(x, sizes)) for k in (kernels, PLAIN))
+            for mine, expected, stride in zip(*both, (1, 2), strict=True):
+                held = inside(expected, -(-np.asarray(sizes) // stride))
+                np.testing.assert_array_equal(np.where(held, mine, 0), np.where(held, expected, 0))
 
 
 def test_the_stem_equals_the_plain_one(kernels):
@@ -244,6 +255,8 @@ def test_layers_at_inference_have_the_plain_gradients(kernels):
     calls = {
         "separable": ((x, kernel, matrix, scale, shift, onto), lambda f: lambda x, *p: f(x, sizes, *p, 1)),
         "projection": ((x, matrix, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p)),
+        "joined": ((x, onto), lambda f: lambda *maps: f(maps, sizes)),
+        "max_pool": ((x,), lambda f: lambda x: f(x, sizes)),
         "stem": ((x[..., :3], stem_kernel, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p)),
     }
     for name, (arguments, of) in calls.items():
@@ -326,11 +339,17 @@ def test_maps_that_do_not_belong_together_are_errors(kernels, symbol):
         ("ProjectionForward", [(1, 6, 6, 3), (2, 2), (3, 4), (4,), (4,)], [(1, 6, 6, 4)], r"sizes must be \(1, 2\)"),
         ("ProjectionForward", [(1, 6, 6, 3), (1, 2), (2, 4), (4,), (4,)], [(1, 6, 6, 4)], r"they are \(2, 4\)"),
         ("ProjectionForward", [(1, 6, 6, 3), (1, 2), (3, 4), (4,), (4,)], [(1, 5, 6, 4)], "differ in size"),
+        ("JoinForward", [(2, 2), (1, 6, 6, 3), (1, 6, 6, 2)], [(1, 6, 6, 5)], r"sizes must be \(1, 2\)"),
+        ("JoinForward", [(1, 2), (1, 6, 6, 3), (1, 5, 6, 2)], [(1, 6, 6, 5)], "differ in size"),
+        ("JoinForward", [(1, 2), (1, 6, 6, 3), (1, 6, 6, 2)], [(1, 6, 6, 4)], "have 5 channels together"),
+        ("MaxPoolForward", [(1, 6, 6, 3), (2, 2)], [(1, 3, 3, 3)], r"sizes must be \(1, 2\)"),
+        ("MaxPoolForward", [(1, 6, 6, 3), (1, 2)], [(1, 2, 3, 3)], r"cannot be \(1, 2, 3, 3\)"),
         ("StemForward", [(1, 7, 7, 3), (1, 2), (3, 3, 3, 4), (4,), (4,)], [(1, 2, 3, 4)], r"from \(1, 7, 7, 3\) to"),
     ],
 )  # fmt: skip
 def test_wrong_shapes_for_the_other_kernels_are_errors(kernels, symbol, arguments, results, message):
-    given = [jnp.ones(shape, jnp.int32 if i == 1 else jnp.float32) for i, shape in enumerate(arguments)]
+    of_sizes = 0 if symbol == "JoinForward" else 1
+    given = [jnp.ones(shape, jnp.int32 if i == of_sizes else jnp.float32) for i, shape in enumerate(arguments)]
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
         call(symbol, tuple(float32(*shape) for shape in results), *given)
 
@@ -359,7 +378,8 @@ for stride in (1, 2):
     z, norm_back = jax.vjp(lambda a: kernels.normalised(a, sizes, ones, ones, running, 1e-3), x)
     layer = kernels.separable(x, sizes, k, jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9), None, stride)
     projected = kernels.projection(x, sizes, jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9))
-    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected):
+    joined, pooled = kernels.joined((x, layer), sizes) if stride == 1 else x, kernels.max_pool(x, sizes)
+    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected, joined, pooled):
         digest.update(np.asarray(result).tobytes())
 print(digest.hexdigest())
 """

@@ -81,7 +81,7 @@ struct Taps {
   int64_t channels;
   std::vector<float> values;
 
-  explicit Taps(int64_t channels) : channels(channels) {}
+  Taps(int64_t channels, int64_t count) : channels(channels) { values.reserve(count * length()); }
   int64_t length() const { return channels + kLanes; }
   void add(const float* tap) {
     const int64_t begin = values.size();
@@ -153,8 +153,8 @@ int64_t forward_phase(const Shape& s) {
 
 // Taps of rows a, a + stride, ... and columns b, b + stride, ... of a kernel, the last first where flipped.
 inline Taps select_taps(const float* kernel, const Shape& s, int64_t a, int64_t b, int64_t stride, bool flipped) {
-  Taps taps(s.channels);
   const int64_t rows = ceil_div(s.window - a, stride), columns = ceil_div(s.window - b, stride);
+  Taps taps(s.channels, rows * columns);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) {
       const int64_t row = a + stride * (flipped ? rows - 1 - i : i);

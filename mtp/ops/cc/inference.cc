@@ -15,6 +15,8 @@ using namespace mtp;
 using Mixing = ffi::Buffer<ffi::F32, 2>;
 using Channels = ffi::Buffer<ffi::F32, 1>;
 
+constexpr int64_t kCost = 8;  // of a number that is copied, in products
+
 // Writes zeros to the tile's rows above the picture; the first row that is left.
 int64_t skip_empty(const Slot& slot, int64_t first, int64_t last, int64_t row, float* y) {
   const int64_t top = std::clamp(slot.width == slot.left ? last : slot.top, first, last);
@@ -57,11 +59,52 @@ void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const flo
     const int64_t b = tiling.slot(tile), last = tiling.last(tile);
     const Slot slot = picture_slot(x, height, width, channels, sizes, b);
     float* to = y + b * height * row;
-    const int64_t first = skip_empty(slot, tiling.first(tile), last, row, to), rows = last - first;
-    if (rows == 0) return;
-    float* positive = scratch(rows * from_row);
-    rectify(positive, slot.data + first * from_row, rows * from_row);
-    multiply(positive, rows * width, matrix, affine, nullptr, to + first * row);
+    const int64_t first = skip_empty(slot, tiling.first(tile), last, row, to);
+    multiply(slot.data + first * from_row, (last - first) * width, matrix, affine, nullptr, to + first * row);
+  });
+}
+
+// A NaN stays one, as in jax.numpy.maximum.
+inline Vector larger(Vector a, Vector b) { return (b > a) | (b != b) ? b : a; }
+
+// The largest number of each 3x3 window, stride 2, among them zeros around the picture.
+void max_pool(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, float* y) {
+  const int64_t phase = forward_phase<3, 2>(s);
+  const Tiling tiling(s.batch, s.out_height, most_rows(4 * phase), 1);
+  for_each_tile(pool, tiling.tiles, kCost * s.batch * s.height * s.row(), [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
+    const Padded padded{scratch((2 * rows + 1) * 2 * phase), s.channels, s.left, 2, phase};
+    padded.fill_rows(input_slot(s, x, sizes, b), 2 * first - s.top, 2 * rows + 1, false);
+    const std::vector<int64_t> shift = tap_shifts(padded, 3);
+    for (int64_t r = 0; r < rows; ++r) {
+      const float* from = padded.data + 2 * r * padded.row();
+      float* to = y + (b * s.out_height + first + r) * s.out_row();
+      for (int64_t t = 0; t < s.out_row(); t += kLanes) {
+        Vector most = load(from + t);
+        for (int64_t i = 0; i < 3; ++i)
+          for (int64_t j = 0; j < 3; ++j) most = larger(most, load(from + i * padded.row() + shift[j] + t));
+        store(to + t, most, s.out_row() - t);
+      }
+    }
+  });
+}
+
+// The maps' channels one after another, negative ones as zeros.
+void join(ffi::ThreadPool& pool, const std::vector<Map>& maps, Sizes sizes, ffi::Span<const int64_t> shape, float* y) {
+  const int64_t batch = shape[0], height = shape[1], width = shape[2], features = shape[3], row = width * features;
+  const Tiling tiling(batch, height, std::max<int64_t>(1, 65536 / row), 1);
+  for_each_tile(pool, tiling.tiles, kCost * batch * height * row, [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), last = tiling.last(tile);
+    float* to = y + b * height * row;
+    const int64_t first = skip_empty(picture_slot(to, height, width, features, sizes, b), tiling.first(tile), last,
+                                     row, to);
+    to += first * row;
+    for (const Map& map : maps) {
+      const int64_t channels = map.dimensions()[3];
+      const float* from = map.typed_data() + (b * height + first) * width * channels;
+      for (int64_t p = 0; p < (last - first) * width; ++p) rectify(to + p * features, from + p * channels, channels);
+      to += channels;
+    }
   });
 }
 
@@ -88,6 +131,7 @@ void stem(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x,
       }
     }
     multiply(patches, (last - first) * out_width, matrix, affine, nullptr, to + first * row);
+    rectify(to + first * row, to + first * row, (last - first) * row);
   });
 }
 
@@ -117,7 +161,7 @@ ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel ker
   if (y->element_count() == 0) return ffi::Error::Success();
   const Taps taps = select_taps(kernel.typed_data(), s, 0, 0, 1, false);
   const Matrix matrix(mixing.typed_data(), from[3], to[3]);
-  const Affine affine(scale.typed_data(), shift.typed_data(), to[3]);
+  const Affine affine{scale.typed_data(), shift.typed_data()};
   dispatch(s.window, stride, [&](auto k, auto step) {
     separable<k(), step()>(pool, s, x.typed_data(), sizes.typed_data(), taps, matrix, affine,
                            adds ? onto.typed_data() : nullptr, y->typed_data());
@@ -136,8 +180,39 @@ ffi::Error Projection(ffi::ThreadPool pool, Map x, PictureSizes sizes, Mixing mi
     return error;
   if (y->element_count() == 0) return ffi::Error::Success();
   const Matrix matrix(mixing.typed_data(), from[3], to[3]);
-  const Affine affine(scale.typed_data(), shift.typed_data(), to[3]);
+  const Affine affine{scale.typed_data(), shift.typed_data()};
   projection(pool, from, x.typed_data(), sizes.typed_data(), matrix, affine, y->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error Join(ffi::ThreadPool pool, PictureSizes sizes, ffi::RemainingArgs arguments, ffi::Result<Map> y) {
+  const auto to = y->dimensions();
+  if (auto error = check_sizes("join", to[0], sizes.dimensions()); error.failure()) return error;
+  std::vector<Map> maps;
+  int64_t features = 0;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const auto map = arguments.get<Map>(i);
+    if (map.has_error()) return map.error();
+    const auto from = map->dimensions();
+    if (!std::equal(from.begin(), from.begin() + 3, to.begin()))
+      return ffi::Error::InvalidArgument("join: maps " + text(from) + " and " + text(to) + " differ in size");
+    features += from[3];
+    maps.push_back(*map);
+  }
+  if (features != to[3])
+    return ffi::Error::InvalidArgument("join: the maps have " + std::to_string(features) + " channels together; of " +
+                                       text(to) + " they must have " + std::to_string(to[3]));
+  if (y->element_count() > 0) join(pool, maps, sizes.typed_data(), to, y->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error MaxPool(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Result<Map> y) {
+  const auto from = x.dimensions(), to = y->dimensions();
+  if (auto error = check_sizes("max pool", from[0], sizes.dimensions()); error.failure()) return error;
+  const Shape s(from, 3, 2, false);
+  if (to[0] != s.batch || to[1] != s.out_height || to[2] != s.out_width || to[3] != s.channels)
+    return ffi::Error::InvalidArgument("max pool: of a map " + text(from) + " the result cannot be " + text(to));
+  if (y->element_count() > 0) max_pool(pool, s, x.typed_data(), sizes.typed_data(), y->typed_data());
   return ffi::Error::Success();
 }
 
@@ -152,7 +227,7 @@ ffi::Error Stem(ffi::ThreadPool pool, Map x, PictureSizes sizes, Map kernel, Cha
                                        "F) and scale and shift (F,); it is " + text(taps));
   if (y->element_count() == 0) return ffi::Error::Success();
   const Matrix matrix(kernel.typed_data(), 27, to[3]);
-  const Affine affine(scale.typed_data(), shift.typed_data(), to[3]);
+  const Affine affine{scale.typed_data(), shift.typed_data()};
   stem(pool, from, x.typed_data(), sizes.typed_data(), matrix, affine, y->typed_data());
   return ffi::Error::Success();
 }
@@ -180,6 +255,10 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(ProjectionForward, Projection,
                                   .Arg<Channels>()
                                   .Arg<Channels>()
                                   .Ret<Map>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(JoinForward, Join,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<PictureSizes>().RemainingArgs().Ret<Map>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(MaxPoolForward, MaxPool,
+                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Map>().Arg<PictureSizes>().Ret<Map>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(StemForward, Stem,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()

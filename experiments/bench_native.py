@@ -27,6 +27,7 @@ from mtp.mesh import compiler_options
 from mtp.ops import native
 from mtp.ops.batch_norm import Running
 from mtp.ops.depthwise import Depthwise
+from mtp.ops.inference import Layer
 from mtp.ops.kernels import PLAIN, Kernels
 from mtp.step import eval_step
 
@@ -175,7 +176,7 @@ def layer_at_inference(kernels: Kernels, case: tuple[str, int, int, int, int, in
             case "projection":
                 return kernels.projection(x, sizes, mixing, *affine)
             case _:
-                return kernels.separable(x, sizes, filters, mixing, *affine, None, stride)
+                return kernels.separable(x, sizes, (Layer(filters, mixing, *affine),), stride)
 
     return functools.partial(compiled(layer, *given.values())[0], *given.values())
 

@@ -102,12 +102,16 @@ class Cell(nn.Module):
         # only a reduction's sums are smaller than its inputs
         out_sizes = halved_sizes(sizes) if kind == "reduction" else sizes
         level = {"h": sizes, "p": sizes} | dict.fromkeys(self.table.sums, out_sizes)
+        if statistics is None:
+            maps |= self._first_layers("h", maps["h"], sizes) | self._first_layers("p", maps["p"], sizes)
         for name, (left, right) in self.table.sums.items():
             # at inference a convolution adds the other map to what it writes
             swapped = statistics is None and not isinstance(right, Separable)
             first, last = (right, left) if swapped else (left, right)
             other = self._apply(first, maps, level, statistics)
             maps[name] = self._apply(last, maps, level, statistics, other)
+            if statistics is None:
+                maps |= self._first_layers(name, maps[name], out_sizes)
         outputs = tuple(maps[name] for name in self.table.outputs)
         if statistics is None:
             return self.kernels.joined(outputs, out_sizes)
@@ -151,8 +155,10 @@ class Cell(nn.Module):
         """The operation's result, plus `onto`."""
         x, sizes = maps[operation.source], level[operation.source]
         match operation:
+            case Separable() if statistics is None:
+                return self._second_layer(operation, maps[operation.name], sizes, onto)
             case Separable():
-                return self._separable(operation, x, sizes, statistics, onto)
+                y = self._separable(operation, x, sizes, statistics)
             case Average():
                 y = average_pool(x, sizes, self.kernels.window_sums)
             case StridedAverage():
@@ -164,25 +170,37 @@ class Cell(nn.Module):
                 y = x
         return y if onto is None else y + onto
 
-    def _separable(
-        self,
-        operation: Separable,
-        x: Map,
-        sizes: Sizes,
-        statistics: BatchStatistics | None,
-        onto: Output | None,
-    ) -> Output:
-        for layer, stride in ((1, operation.stride), (2, 1)):
-            convolution = SeparableConv(
-                self.features,
-                operation.window,
-                stride,
-                self.dtype,
-                self.kernels,
-                name=self._name(f"separable_conv_{layer}_{operation.name}"),
-            )
-            out_sizes = halved_sizes(sizes) if stride == 2 else sizes
-            norm = self._norm(f"separable_conv_{layer}_bn_{operation.name}")
-            added = onto if layer == 2 else None
-            x, sizes = normalised(convolution, norm, x, sizes, out_sizes, statistics, added), out_sizes
+    def _layer(self, operation: Separable, i: int, channels: int) -> tuple[SeparableConv, BatchNorm]:
+        """The first or second layer of a separable convolution, and the batch norm behind it."""
+        stride = operation.stride if i == 1 else 1
+        name = self._name(f"separable_conv_{i}_{operation.name}")
+        layer = SeparableConv(
+            channels, self.features, operation.window, stride, self.dtype, self.kernels, name=name
+        )
+        return layer, self._norm(f"separable_conv_{i}_bn_{operation.name}")
+
+    def _separable(self, operation: Separable, x: Map, sizes: Sizes, statistics: BatchStatistics) -> Output:
+        out_sizes = halved_sizes(sizes) if operation.stride == 2 else sizes
+        for i in (1, 2):
+            layer, norm = self._layer(operation, i, x.shape[-1])
+            x, sizes = norm(layer(x, sizes), out_sizes, statistics), out_sizes
         return x
+
+    def _first_layers(self, source: str, x: Map, sizes: Sizes) -> dict[str, Output]:
+        """At inference: those of all separable convolutions of one map, which read it once; by their names."""
+        operations = [operation for both in self.table.sums.values() for operation in both]
+        readers = [o for o in operations if isinstance(o, Separable) and o.source == source]
+        if not readers:
+            return {}
+        (stride,) = {operation.stride for operation in readers}
+        pairs = [self._layer(operation, 1, x.shape[-1]) for operation in readers]
+        layers = tuple(layer.at_inference(norm.affine()) for layer, norm in pairs)
+        results = self.kernels.separable(x.astype(self.dtype), sizes, layers, stride)
+        return {operation.name: y for operation, y in zip(readers, results, strict=True)}
+
+    def _second_layer(self, operation: Separable, x: Map, sizes: Sizes, onto: Output | None) -> Output:
+        """At inference, plus `onto`; sizes are those of the operation's source."""
+        layer, norm = self._layer(operation, 2, x.shape[-1])
+        out_sizes = halved_sizes(sizes) if operation.stride == 2 else sizes
+        (y,) = self.kernels.separable(x, out_sizes, (layer.at_inference(norm.affine(), onto),), 1)
+        return y

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mtp.ops import batch_norm
+from mtp.ops import batch_norm, inference
 from mtp.ops.canvas import Sizes
 from mtp.ops.kernels import PLAIN, Kernels
 from mtp.ops.pointwise import pointwise
@@ -124,44 +124,38 @@ class Projection(nn.Module):
 
 
 class SeparableConv(nn.Module):
-    """ReLU inside the pictures, k x k depthwise, then 1x1 pointwise, no bias.
+    """ReLU inside the pictures, k x k depthwise, then 1x1 pointwise, no bias."""
 
-    Where an affine is given, the batch norm behind it is done, too.
-    """
-
+    channels: int
     features: int
     window: int
     stride: int = 1
     dtype: Any = jnp.float32
     kernels: Kernels = PLAIN
 
-    @nn.compact
-    def __call__(
-        self, x: Map, sizes: Sizes, affine: Affine | None = None, onto: Mixed | None = None
-    ) -> Mixed:
-        """onto: what is added behind the batch norm."""
-        window, channels = self.window, x.shape[-1]
-        first = self.param("depthwise_kernel", _normal_over_taps, (window, window, channels, 1))[..., 0]
-        mixing = (1, 1, channels, self.features)
-        second = self.param("pointwise_kernel", nn.initializers.he_normal(), mixing)[0, 0]
-        x = x.astype(self.dtype)
-        if affine:
-            return self.kernels.separable(x, sizes, first, second, *affine, onto, self.stride)
-        return pointwise(self.kernels.depthwise(x, sizes, first, self.stride), second.astype(self.dtype))
+    def setup(self) -> None:
+        taps, mixing = (self.window, self.window, self.channels, 1), (1, 1, self.channels, self.features)
+        self.depthwise_kernel = self.param("depthwise_kernel", _normal_over_taps, taps)
+        self.pointwise_kernel = self.param("pointwise_kernel", nn.initializers.he_normal(), mixing)
+
+    def at_inference(self, affine: Affine, onto: Mixed | None = None) -> inference.Layer:
+        """With the batch norm behind it, of this affine, and what is added to that."""
+        return inference.Layer(self.depthwise_kernel[..., 0], self.pointwise_kernel[0, 0], *affine, onto)
+
+    def __call__(self, x: Map, sizes: Sizes) -> Mixed:
+        y = self.kernels.depthwise(x.astype(self.dtype), sizes, self.depthwise_kernel[..., 0], self.stride)
+        return pointwise(y, self.pointwise_kernel[0, 0].astype(self.dtype))
 
 
 def normalised(
-    layer: StemConv | Projection | SeparableConv,
+    layer: StemConv | Projection,
     norm: BatchNorm,
     x: Map,
     sizes: Sizes,
     out_sizes: Sizes,
     statistics: BatchStatistics | None,
-    onto: Mixed | None = None,
 ) -> Mixed:
-    """The layer, the batch norm behind it, plus the map `onto`; with running statistics they are one operation."""
+    """The layer and the batch norm behind it; with running statistics they are one operation."""
     if statistics is None:
-        added = () if onto is None else (onto,)
-        return layer(x, sizes, norm.affine(), *added)
-    y = norm(layer(x, sizes), out_sizes, statistics)
-    return y if onto is None else y + onto
+        return layer(x, sizes, norm.affine())
+    return norm(layer(x, sizes), out_sizes, statistics)

@@ -4,7 +4,7 @@ Then batch norm is y * scale + shift, and an implementation can do it while it h
 are the plain ones, made of the same operations that training uses.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -22,31 +22,39 @@ Matrix = Float[Array, "C F"]
 Mixed = Float[Array, "B h w F"]
 Features = Float[Array, " F"]
 Maps = tuple[Float[Array, "B H W _"], ...]
-# (x, sizes, kernel, matrix, scale, shift, onto, stride) -> Mixed, (x, sizes, matrix, scale, shift) -> Mixed,
-# (maps, sizes) -> Map and (images, sizes, kernel, scale, shift) -> Mixed: the four below, or other implementations of
-# them; a type checker does not take jax's custom_vjp for a callable
+Results = tuple[Float[Array, "B h w _"], ...]
+
+
+class Layer(NamedTuple):
+    """ReLU, depthwise and pointwise convolution, times scale, plus shift, plus `onto` where it is not None."""
+
+    kernel: Kernel
+    matrix: Matrix
+    scale: Features
+    shift: Features
+    onto: Mixed | None = None
+
+
+# (x, sizes, layers, stride) -> Results, (x, sizes, matrix, scale, shift) -> Mixed, (maps, sizes) -> Map and
+# (images, sizes, kernel, scale, shift) -> Mixed: the four below, or other implementations of them; a type checker does
+# not take jax's custom_vjp for a callable
 Separable: TypeAlias = Any
 Projection: TypeAlias = Any
 Joined: TypeAlias = Any
 Stem: TypeAlias = Any
 
 
-def separable(
-    x: Map,
-    sizes: Sizes,
-    kernel: Kernel,
-    matrix: Matrix,
-    scale: Features,
-    shift: Features,
-    onto: Mixed | None,
-    stride: int,
-) -> Mixed:
-    """ReLU inside the pictures, depthwise and pointwise convolution, times scale, plus shift, plus `onto`.
+def separable(x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int) -> Results:
+    """Several layers of one map, each from the ReLU inside the pictures on.
 
-    What the result holds outside the pictures is not defined.
+    What the results hold outside the pictures is not defined.
     """
-    y = transformed(pointwise(depthwise(x, sizes, kernel, stride), matrix.astype(x.dtype)), scale, shift)
-    return y if onto is None else y + onto
+
+    def of(kernel: Kernel, matrix: Matrix, scale: Features, shift: Features, onto: Mixed | None) -> Mixed:
+        y = transformed(pointwise(depthwise(x, sizes, kernel, stride), matrix.astype(x.dtype)), scale, shift)
+        return y if onto is None else y + onto
+
+    return tuple(of(*layer) for layer in layers)
 
 
 def projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Features) -> Mixed:

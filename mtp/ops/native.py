@@ -32,7 +32,7 @@ from mtp.ops.batch_norm import Moments, Used
 from mtp.ops.canvas import Sizes
 from mtp.ops.depthwise import Kernel, Map, Strided
 from mtp.ops.dispatch import by_platform, differentiable
-from mtp.ops.inference import Features, Maps, Matrix, Mixed
+from mtp.ops.inference import Features, Layer, Maps, Matrix, Mixed, Results
 from mtp.ops.kernels import Kernels
 from mtp.ops.pooling import Halved, Paths
 from mtp.ops.stem import Images
@@ -182,22 +182,15 @@ def _norm_gradients(x: Map, sizes: Sizes, used: Used, dy: Map) -> batch_norm.Gra
     return dx.astype(x.dtype), d_gamma, d_beta
 
 
-def _separable(
-    x: Map,
-    sizes: Sizes,
-    kernel: Kernel,
-    matrix: Matrix,
-    scale: Features,
-    shift: Features,
-    onto: Mixed | None,
-    stride: int,
-) -> Mixed:
+def _separable(x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int) -> Results:
     b, height, width, _ = x.shape
-    y = jax.ShapeDtypeStruct((b, -(-height // stride), -(-width // stride), matrix.shape[1]), jnp.float32)
+    size = b, -(-height // stride), -(-width // stride)
+    results = [jax.ShapeDtypeStruct((*size, layer.matrix.shape[1]), jnp.float32) for layer in layers]
     nothing = jnp.zeros((0, 0, 0, 0), jnp.float32)
-    wide, *others = _float(x, kernel, matrix, scale, shift, nothing if onto is None else onto)
-    call = jax.ffi.ffi_call("SeparableForward", y)
-    return call(wide, sizes, *others, stride=np.int64(stride)).astype(x.dtype)
+    parts = [nothing if part is None else part for layer in layers for part in layer]
+    wide, *others = _float(x, *parts)
+    call = jax.ffi.ffi_call("SeparableForward", results)
+    return tuple(y.astype(x.dtype) for y in call(wide, sizes, *others, stride=np.int64(stride)))
 
 
 def _projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Features) -> Mixed:
@@ -232,7 +225,7 @@ def _plain_gradients(operation: Callable, static: int = 0) -> Callable:
         arrays, options = others[: len(others) - static], others[len(others) - static :]
         *parameters, dy = arrays
 
-        def of_arrays(x: Map | Maps, *parameters: Array) -> Mixed:
+        def of_arrays(x: Map | Maps, *parameters: Any) -> Mixed | Results:
             return operation(x, sizes, *parameters, *options)
 
         return jax.vjp(of_arrays, x, *parameters)[1](dy)
@@ -263,7 +256,7 @@ KERNELS = Kernels(
     separable=differentiable(
         by_platform(_separable, inference.separable, static=1),
         _plain_gradients(inference.separable, static=1),
-        parameters=5,
+        parameters=1,
         static=1,
     ),
     projection=differentiable(

@@ -24,6 +24,7 @@ from mtp.models import mtp_nasnet
 from mtp.ops import depthwise as plain
 from mtp.ops import native
 from mtp.ops.batch_norm import Running
+from mtp.ops.inference import Layer
 from mtp.ops.kernels import PLAIN
 from mtp.step import Objective, TrainStep, initial_state
 
@@ -197,24 +198,22 @@ def assert_close_inside(mine, expected, sizes, stride=1):
     assert_close([np.where(held, mine, 0)], [np.where(held, expected, 0)])
 
 
-@pytest.mark.parametrize(("window", "stride"), WINDOWS_AND_STRIDES)
-def test_a_separable_layer_equals_its_definition(kernels, window, stride):
-    cases = [
-        layer_case(*where, channels, features, window, stride)
-        for where in (*SIDES_AND_BATCHES, ((40, 35), 3))
-        for channels, features in zip((1, 11, 22, 44, 100, 3, 5), FEATURES, strict=True)
-    ]
-
-    def of(x, sizes, *parameters):
-        *parameters, onto = parameters
-        return [kernels.separable(x, sizes, *parameters, added, stride) for added in (None, onto)]
-
-    results = jax.jit(lambda cases: [of(*case) for case in cases])(cases)
-    for (x, sizes, kernel, matrix, scale, shift, onto), (alone, added) in zip(cases, results, strict=True):
-        dy = np.zeros((*onto.shape[:3], x.shape[3]))
-        expected = defined(x, sizes, kernel, dy, stride)[0] @ matrix * scale + shift
-        assert_close_inside(alone, expected, sizes, stride)
-        assert_close_inside(added, expected + onto, sizes, stride)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_separable_layers_of_one_map_equal_their_definition(kernels, stride):
+    cases = []
+    for where in (*SIDES_AND_BATCHES, ((40, 35), 3)):
+        for channels, features in zip((1, 11, 22, 44, 100, 3, 5), FEATURES, strict=True):
+            x, sizes, _, *parameters, onto = layer_case(*where, channels, features, stride=stride)
+            several = [layer_case(*where, channels, f, w, stride)[2:] for f, w in ((7, 7), (features, 5))]
+            layers = *several, (np.ones((3, 3, channels), np.float32), *parameters, onto)
+            alone = Layer(*layers[1][:-1])
+            cases.append((x, sizes, (*(Layer(*layer) for layer in layers), alone)))
+    results = jax.jit(lambda cases: [kernels.separable(*case, stride) for case in cases])(cases)
+    for (x, sizes, layers), maps in zip(cases, results, strict=True):
+        for (kernel, matrix, scale, shift, onto), mine in zip(layers, maps, strict=True):
+            dy = np.zeros((*mine.shape[:3], x.shape[3]))
+            expected = defined(x, sizes, kernel, dy, stride)[0] @ matrix * scale + shift
+            assert_close_inside(mine, expected if onto is None else expected + onto, sizes, stride)
 
 
 def test_a_projection_equals_its_definition(kernels):
@@ -253,7 +252,10 @@ def test_layers_at_inference_have_the_plain_gradients(kernels):
     x, sizes, kernel, matrix, scale, shift, onto = map(jnp.asarray, layer_case((9, 12), 2, 11, 22))
     stem_kernel = jnp.ones((3, 3, 3, 22))
     calls = {
-        "separable": ((x, kernel, matrix, scale, shift, onto), lambda f: lambda x, *p: f(x, sizes, *p, 1)),
+        "separable": (
+            (x, kernel, matrix, scale, shift, onto),
+            lambda f: lambda x, *p: f(x, sizes, (Layer(*p), Layer(*p[:-1])), 1),
+        ),
         "projection": ((x, matrix, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p)),
         "joined": ((x, onto), lambda f: lambda *maps: f(maps, sizes)),
         "max_pool": ((x,), lambda f: lambda x: f(x, sizes)),
@@ -261,7 +263,7 @@ def test_layers_at_inference_have_the_plain_gradients(kernels):
     }
     for name, (arguments, of) in calls.items():
         ours, theirs = (jax.vjp(of(getattr(k, name)), *arguments) for k in (kernels, PLAIN))
-        dy = jnp.sin(jnp.arange(ours[0].size, dtype=jnp.float32)).reshape(ours[0].shape)
+        dy = jax.tree.map(lambda y: jnp.sin(jnp.arange(y.size, dtype=jnp.float32)).reshape(y.shape), ours[0])
         assert_close(ours[1](dy), theirs[1](dy))
 
 
@@ -269,7 +271,7 @@ def test_layers_at_inference_hide_no_nan(kernels):
     case = layer_case((9, 12), 2, 11, 22)
     case[0][0, 4, 4, 4] = np.nan
     x, sizes, kernel, *parameters, _ = map(jnp.asarray, case)
-    y = kernels.separable(x, sizes, kernel, *parameters, None, 1)
+    (y,) = kernels.separable(x, sizes, (Layer(kernel, *parameters),), 1)
     assert np.isnan(y[0, 3:6, 3:6]).all()
     assert np.isfinite(y[0, 7:]).all()
     assert np.isnan(kernels.projection(x, sizes, *parameters)[0, 4, 4]).all()
@@ -277,9 +279,10 @@ def test_layers_at_inference_hide_no_nan(kernels):
 
 def test_layers_at_inference_take_empty_batches_and_half_precision(kernels):
     x, sizes, *parameters, onto = map(jnp.asarray, layer_case((9, 12), 2, 11, 22))
-    assert kernels.separable(x[:0], sizes[:0], *parameters, onto[:0], 1).shape == (0, 9, 12, 22)
+    (empty,) = kernels.separable(x[:0], sizes[:0], (Layer(*parameters, onto[:0]),), 1)
+    assert empty.shape == (0, 9, 12, 22)
     x, onto = (a.astype(jnp.bfloat16) for a in (x, onto))
-    mine, theirs = (k.separable(x, sizes, *parameters, onto, 1) for k in (kernels, PLAIN))
+    (mine,), (theirs,) = (k.separable(x, sizes, (Layer(*parameters, onto),), 1) for k in (kernels, PLAIN))
     assert mine.dtype == theirs.dtype == jnp.bfloat16
     held = inside(x, np.asarray(sizes))
     mine, theirs = (np.where(held, y.astype(jnp.float32), 0) for y in (mine, theirs))
@@ -349,15 +352,22 @@ def test_maps_that_do_not_belong_together_are_errors(kernels, symbol):
 )  # fmt: skip
 def test_wrong_shapes_for_the_other_kernels_are_errors(kernels, symbol, arguments, results, message):
     of_sizes = 0 if symbol == "JoinForward" else 1
-    given = [jnp.ones(shape, jnp.int32 if i == of_sizes else jnp.float32) for i, shape in enumerate(arguments)]
+    given = [
+        jnp.ones(shape, jnp.int32 if i == of_sizes else jnp.float32) for i, shape in enumerate(arguments)
+    ]
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
         call(symbol, tuple(float32(*shape) for shape in results), *given)
 
 
-def test_a_map_of_another_shape_cannot_be_added(kernels):
+def test_wrong_layers_of_a_map_are_errors(kernels):
     *given, onto = layer_case((9, 12), 2, 11, 22)
-    with pytest.raises(jax.errors.JaxRuntimeError, match=r"must be a map \(2, 9, 12, 22\) or empty"):
-        call("SeparableForward", float32(*onto.shape), *given, onto[:1], stride=np.int64(1))
+    for arguments, message in (
+        ((*given, onto[:1]), r"must be a map \(2, 9, 12, 22\) or empty"),
+        (given, "each of 1 results needs 5 arguments; they are 4"),
+        ((*given, onto[0]), "of other ranks"),
+    ):
+        with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+            call("SeparableForward", float32(*onto.shape), *arguments, stride=np.int64(1))
 
 
 DIGEST = """
@@ -365,6 +375,7 @@ import hashlib
 import jax, jax.numpy as jnp, numpy as np
 from mtp.ops import native
 from mtp.ops.batch_norm import Running
+from mtp.ops.inference import Layer
 kernels = native.load()
 digest = hashlib.sha256()
 sizes = jnp.array([(37, 41), (12, 30), (36, 7)])
@@ -376,7 +387,8 @@ for stride in (1, 2):
     y, pull_back = jax.vjp(lambda a, b: kernels.depthwise(a, sizes, b, stride), x, k)
     running = Running(ones, ones, False)
     z, norm_back = jax.vjp(lambda a: kernels.normalised(a, sizes, ones, ones, running, 1e-3), x)
-    layer = kernels.separable(x, sizes, k, jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9), None, stride)
+    rest = jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9)
+    layer, _ = kernels.separable(x, sizes, (Layer(k, *rest), Layer(k[1:4, 1:4], *rest)), stride)
     projected = kernels.projection(x, sizes, jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9))
     joined, pooled = kernels.joined((x, layer), sizes) if stride == 1 else x, kernels.max_pool(x, sizes)
     for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected, joined, pooled):

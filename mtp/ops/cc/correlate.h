@@ -53,20 +53,19 @@ struct Padded {
   // Row `index` of the scratch from row h of a slot, or zeros where it has none; `take` copies or rectifies.
   template <typename Take>
   void fill(int64_t index, const Slot& slot, int64_t h, Take take) const {
-    float* to = data + index * row();
     const float* from = slot.row(h, channels);
-    if (from && stride == 1) {
-      const int64_t begin = (before + slot.left) * channels, length = (slot.width - slot.left) * channels;
-      std::memset(to, 0, begin * sizeof(float));
-      take(to + begin, from + slot.left * channels, length);
-      std::memset(to + begin + length, 0, (phase - begin - length) * sizeof(float));
-      return;
-    }
-    std::memset(to, 0, row() * sizeof(float));
-    if (!from) return;
-    for (int64_t w = slot.left; w < slot.width; ++w) {
-      const int64_t u = w + before;  // of stride 2
-      take(to + (u & 1) * phase + (u >> 1) * channels, from + w * channels, channels);
+    const int64_t first = before + (from ? slot.left : slot.width), last = before + slot.width;
+    for (int64_t f = 0; f < stride; ++f) {
+      float* to = data + index * row() + f * phase;
+      const int64_t begin = ceil_div(first - f, stride), end = ceil_div(last - f, stride);
+      std::memset(to, 0, begin * channels * sizeof(float));
+      if (stride == 1) {
+        take(to + begin * channels, from + (first - before) * channels, (end - begin) * channels);
+      } else {
+        for (int64_t m = begin; m < end; ++m)
+          take(to + m * channels, from + (m * stride + f - before) * channels, channels);
+      }
+      std::memset(to + end * channels, 0, (phase - end * channels) * sizeof(float));
     }
   }
 
@@ -136,33 +135,38 @@ void correlate(const float* from, int64_t from_row, const int64_t* shift, const 
   }
 }
 
-// Where tap j of a window reads, from where its output lies.
-inline std::vector<int64_t> tap_shifts(const Padded& padded, int64_t window) {
+// Where tap j of a window reads, from where its output lies; the window begins `offset` columns into the padding.
+inline std::vector<int64_t> tap_shifts(const Padded& padded, int64_t window, int64_t offset = 0) {
   std::vector<int64_t> shift;
-  for (int64_t j = 0; j < window; ++j)
+  for (int64_t j = offset; j < offset + window; ++j)
     shift.push_back(j % padded.stride * padded.phase + j / padded.stride * padded.channels);
   return shift;
 }
 
 inline int64_t most_rows(int64_t row) { return std::max<int64_t>(2 * kRows, 65536 / row); }
 
-template <int K, int S>
-int64_t forward_phase(const Shape& s) {
-  return (s.out_width + (K - 1) / S) * s.channels + kLanes;
+// Length of one phase of a padded row.
+inline int64_t forward_phase(const Shape& s) {
+  return (s.out_width + (s.window - 1) / s.stride) * s.channels + kLanes;
 }
 
 // Taps of rows a, a + stride, ... and columns b, b + stride, ... of a kernel, the last first where flipped.
-inline Taps select_taps(const float* kernel, const Shape& s, int64_t a, int64_t b, int64_t stride, bool flipped) {
-  const int64_t rows = ceil_div(s.window - a, stride), columns = ceil_div(s.window - b, stride);
-  Taps taps(s.channels, rows * columns);
+inline Taps select_taps(const float* kernel, int64_t channels, int64_t window, int64_t a, int64_t b, int64_t stride,
+                        bool flipped) {
+  const int64_t rows = ceil_div(window - a, stride), columns = ceil_div(window - b, stride);
+  Taps taps(channels, rows * columns);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < columns; ++j) {
       const int64_t row = a + stride * (flipped ? rows - 1 - i : i);
       const int64_t column = b + stride * (flipped ? columns - 1 - j : j);
-      taps.add(kernel + (row * s.window + column) * s.channels);
+      taps.add(kernel + (row * window + column) * channels);
     }
   }
   return taps;
+}
+
+inline Taps all_taps(const float* kernel, int64_t channels, int64_t window) {
+  return select_taps(kernel, channels, window, 0, 0, 1, false);
 }
 
 // f(integral_constant<window>, integral_constant<stride>) for a window and stride that `check` let through.

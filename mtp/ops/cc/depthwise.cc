@@ -33,7 +33,7 @@ void gate(const Slot& x, const Shape& s, float* dx, int64_t first, int64_t last)
 
 template <int K, int S>
 void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const Taps& taps, float* y) {
-  const int64_t phase = forward_phase<K, S>(s);
+  const int64_t phase = forward_phase(s);
   const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase), 2 * kRows);
   for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
@@ -49,7 +49,7 @@ void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes,
 template <int K>
 void input_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy,
                     const Taps& taps, float* dx) {
-  const int64_t phase = forward_phase<K, 1>(s);
+  const int64_t phase = forward_phase(s);
   const Tiling tiling(s.batch, s.height, most_rows(phase), 2 * kRows);
   for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
@@ -213,7 +213,7 @@ ffi::Error Forward(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kerne
     return error;
   const Shape s(x.dimensions(), kernel.dimensions()[0], stride, rectified);
   if (empty(s)) return ffi::Error::Success();
-  const Taps taps = select_taps(kernel.typed_data(), s, 0, 0, 1, false);
+  const Taps taps = all_taps(kernel.typed_data(), s.channels, s.window);
   dispatch(s.window, stride, [&](auto k, auto step) {
     forward<k(), step()>(pool, s, x.typed_data(), sizes.typed_data(), taps, y->typed_data());
   });
@@ -229,7 +229,8 @@ ffi::Error InputGradient(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel
   if (empty(s)) return ffi::Error::Success();
   std::vector<Taps> taps;
   for (int64_t a = 0; a < stride; ++a)
-    for (int64_t b = 0; b < stride; ++b) taps.push_back(select_taps(kernel.typed_data(), s, a, b, stride, true));
+    for (int64_t b = 0; b < stride; ++b)
+      taps.push_back(select_taps(kernel.typed_data(), s.channels, s.window, a, b, stride, true));
   dispatch(s.window, stride, [&](auto k, auto step) {
     if constexpr (step() == 1) {
       input_gradient<k()>(pool, s, x.typed_data(), sizes.typed_data(), dy.typed_data(), taps[0], dx->typed_data());

@@ -24,29 +24,53 @@ int64_t skip_empty(const Slot& slot, int64_t first, int64_t last, int64_t row, f
   return top;
 }
 
-template <int K, int S>
-void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const Taps& taps,
-               const Matrix& matrix, const Affine& affine, const float* onto, float* y) {
-  const int64_t phase = forward_phase<K, S>(s), features = matrix.features, row = s.out_width * features;
-  const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase), 2 * kRows);
-  for_each_tile(pool, tiling.tiles, s.products() + s.batch * s.out_height * row * s.channels, [&](int64_t tile) {
+// One of the separable layers of a map: what it is made of, what is added to its result, or null, and the result.
+struct Layer {
+  int64_t window;
+  Taps taps;
+  Matrix matrix;
+  Affine affine;
+  const float* onto;
+  float* y;
+
+  int64_t products(int64_t pixels) const { return pixels * matrix.channels * (window * window + matrix.features); }
+};
+
+// Layers that read the same padded rows; s has the largest of their windows.
+void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const std::vector<Layer>& layers) {
+  const int64_t phase = forward_phase(s);
+  const Tiling tiling(s.batch, s.out_height, most_rows(s.stride * s.stride * phase), 2 * kRows);
+  int64_t products = 0;
+  for (const Layer& layer : layers) products += layer.products(s.batch * s.out_height * s.out_width);
+  for_each_tile(pool, tiling.tiles, products, [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), last = tiling.last(tile);
     const Slot slot = input_slot(s, x, sizes, b);
-    float* to = y + b * s.out_height * row;
     // of stride 2, the rows from the bottom are halved as the sizes are
-    const Slot out{to, s.out_height, s.out_width, s.out_height - ceil_div(s.height - slot.top, S),
-                   s.out_width - ceil_div(s.width - slot.left, S)};
-    const int64_t first = skip_empty(out, tiling.first(tile), last, row, to), rows = last - first;
+    const Slot out{nullptr, s.out_height, s.out_width, s.out_height - ceil_div(s.height - slot.top, s.stride),
+                   s.out_width - ceil_div(s.width - slot.left, s.stride)};
+    int64_t first = last;
+    for (const Layer& layer : layers) {
+      const int64_t row = s.out_width * layer.matrix.features;
+      first = skip_empty(out, tiling.first(tile), last, row, layer.y + b * s.out_height * row);
+    }
+    const int64_t rows = last - first;
     if (rows == 0) return;
-    const int64_t count = (rows - 1) * S + K;
-    float* data = scratch(count * S * phase + rows * s.out_row() + kLanes);
-    const Padded padded{data, s.channels, s.left, S, phase};
-    float* filtered = data + count * S * phase;
-    padded.fill_rows(slot, first * S - s.top, count, true);
-    correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps, filtered, s.out_row(),
-                       s.out_row(), rows);
-    const float* other = onto ? onto + (b * s.out_height + first) * row : nullptr;
-    multiply(filtered, rows * s.out_width, matrix, affine, other, to + first * row);
+    const int64_t count = (rows - 1) * s.stride + s.window;
+    float* data = scratch(count * s.stride * phase + rows * s.out_row() + kLanes);
+    const Padded padded{data, s.channels, s.left, s.stride, phase};
+    float* filtered = data + count * padded.row();
+    padded.fill_rows(slot, first * s.stride - s.top, count, true);
+    for (const Layer& layer : layers) {
+      const int64_t offset = (s.window - layer.window) / 2;
+      const std::vector<int64_t> shift = tap_shifts(padded, layer.window, offset);
+      dispatch(layer.window, s.stride, [&](auto k, auto step) {
+        correlate<step(), k(), k()>(padded.data + offset * padded.row(), padded.row(), shift.data(), layer.taps,
+                                    filtered, s.out_row(), s.out_row(), rows);
+      });
+      const int64_t at = (b * s.out_height + first) * s.out_width * layer.matrix.features;
+      multiply(filtered, rows * s.out_width, layer.matrix, layer.affine, layer.onto ? layer.onto + at : nullptr,
+               layer.y + at);
+    }
   });
 }
 
@@ -69,7 +93,7 @@ inline Vector larger(Vector a, Vector b) { return (b > a) | (b != b) ? b : a; }
 
 // The largest number of each 3x3 window, stride 2, among them zeros around the picture.
 void max_pool(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, float* y) {
-  const int64_t phase = forward_phase<3, 2>(s);
+  const int64_t phase = forward_phase(s);
   const Tiling tiling(s.batch, s.out_height, most_rows(4 * phase), 1);
   for_each_tile(pool, tiling.tiles, kCost * s.batch * s.height * s.row(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
@@ -143,29 +167,45 @@ ffi::Error check_product(ffi::Span<const int64_t> x, ffi::Span<const int64_t> ma
                                      text(shift));
 }
 
-ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, Kernel kernel, Mixing mixing, Channels scale,
-                     Channels shift, Map onto, ffi::Result<Map> y, int64_t stride) {
-  const auto from = x.dimensions(), to = y->dimensions();
-  const int64_t between[] = {to[0], to[1], to[2], from[3]};
-  const ffi::Span<const int64_t> filtered(between, 4);
-  if (auto error = check_depthwise(from, sizes.dimensions(), kernel.dimensions(), filtered, stride); error.failure())
-    return error;
-  if (auto error = check_product(from, mixing.dimensions(), scale.dimensions(), shift.dimensions(), to);
-      error.failure())
-    return error;
-  const bool adds = onto.element_count() > 0;
-  if (adds && !std::equal(to.begin(), to.end(), onto.dimensions().begin()))
-    return ffi::Error::InvalidArgument("separable: what is added must be a map " + text(to) + " or empty; it is " +
-                                       text(onto.dimensions()));
-  const Shape s(from, kernel.dimensions()[0], stride, true);
-  if (y->element_count() == 0) return ffi::Error::Success();
-  const Taps taps = select_taps(kernel.typed_data(), s, 0, 0, 1, false);
-  const Matrix matrix(mixing.typed_data(), from[3], to[3]);
-  const Affine affine{scale.typed_data(), shift.typed_data()};
-  dispatch(s.window, stride, [&](auto k, auto step) {
-    separable<k(), step()>(pool, s, x.typed_data(), sizes.typed_data(), taps, matrix, affine,
-                           adds ? onto.typed_data() : nullptr, y->typed_data());
-  });
+// For each layer its kernel, matrix, scale, shift and what is added, and a result.
+ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::RemainingArgs arguments,
+                     ffi::RemainingRets results, int64_t stride) {
+  constexpr size_t kParts = 5;
+  const auto from = x.dimensions();
+  if (arguments.size() != kParts * results.size())
+    return ffi::Error::InvalidArgument("separable: each of " + std::to_string(results.size()) +
+                                       " results needs 5 arguments; they are " + std::to_string(arguments.size()));
+  std::vector<Layer> layers;
+  int64_t largest = 3;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const auto kernel = arguments.get<Kernel>(kParts * i);
+    const auto mixing = arguments.get<Mixing>(kParts * i + 1);
+    const auto scale = arguments.get<Channels>(kParts * i + 2), shift = arguments.get<Channels>(kParts * i + 3);
+    const auto onto = arguments.get<Map>(kParts * i + 4);
+    auto y = results.get<Map>(i);
+    if (!kernel || !mixing || !scale || !shift || !onto || !y)
+      return ffi::Error::InvalidArgument("separable: a layer's arguments are of other ranks than (k, k, C), (C, F), " +
+                                         std::string("(F,), (F,) and maps"));
+    const auto to = (*y)->dimensions();
+    const int64_t filtered[] = {to[0], to[1], to[2], from[3]};
+    if (auto error = check_depthwise(from, sizes.dimensions(), kernel->dimensions(), {filtered, 4}, stride);
+        error.failure())
+      return error;
+    if (auto error = check_product(from, mixing->dimensions(), scale->dimensions(), shift->dimensions(), to);
+        error.failure())
+      return error;
+    const bool adds = onto->element_count() > 0;
+    if (adds && !std::equal(to.begin(), to.end(), onto->dimensions().begin()))
+      return ffi::Error::InvalidArgument("separable: what is added must be a map " + text(to) + " or empty; it is " +
+                                         text(onto->dimensions()));
+    if ((*y)->element_count() == 0) return ffi::Error::Success();
+    const int64_t window = kernel->dimensions()[0];
+    largest = std::max(largest, window);
+    layers.push_back({window, all_taps(kernel->typed_data(), from[3], window),
+                      Matrix(mixing->typed_data(), from[3], to[3]), Affine{scale->typed_data(), shift->typed_data()},
+                      adds ? onto->typed_data() : nullptr, (*y)->typed_data()});
+  }
+  separable(pool, Shape(from, largest, stride, true), x.typed_data(), sizes.typed_data(), layers);
   return ffi::Error::Success();
 }
 
@@ -239,12 +279,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SeparableForward, Separable,
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Map>()
                                   .Arg<PictureSizes>()
-                                  .Arg<Kernel>()
-                                  .Arg<Mixing>()
-                                  .Arg<Channels>()
-                                  .Arg<Channels>()
-                                  .Arg<Map>()
-                                  .Ret<Map>()
+                                  .RemainingArgs()
+                                  .RemainingRets()
                                   .Attr<int64_t>("stride"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(ProjectionForward, Projection,
                               ffi::Ffi::Bind()

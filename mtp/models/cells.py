@@ -155,9 +155,9 @@ class Cell(nn.Module):
         """The operation's result, plus `onto`."""
         x, sizes = maps[operation.source], level[operation.source]
         match operation:
-            case Separable() if statistics is None:
-                return self._second_layer(operation, maps[operation.name], sizes, onto)
             case Separable():
+                if statistics is None:
+                    return self._second_layer(operation, maps[operation.name], sizes, onto)
                 y = self._separable(operation, x, sizes, statistics)
             case Average():
                 y = average_pool(x, sizes, self.kernels.window_sums)

@@ -78,14 +78,14 @@ def strided_max_pool(x: Map, sizes: Sizes) -> Halved:
     return _max3(_max3(wide, 1, 2), 2, 2)
 
 
-def _every_second(x: Map, axis: int, distance: int) -> Halved:
-    """Positions at distance, distance + 2, ... (distance -1, 0 or 1) from the canvas' end; zero outside."""
-    pads = [(0, 0)] * x.ndim
-    pads[axis] = (1, 1)
-    wide = jnp.pad(x, pads)
-    start = (x.shape[axis] + 1) % 2 + 1 - distance
-    reach = 2 * (-(-x.shape[axis] // 2) - 1) + 1
-    return lax.slice_in_dim(wide, start, start + reach, 2, axis)
+def _pad_one_before(x: Array, axis: int) -> Array:
+    return jnp.pad(x, [(1, 0) if i == axis else (0, 0) for i in range(x.ndim)])
+
+
+def _odd_sides(sizes: Sizes) -> tuple[Array, Array]:
+    """Whether each picture's height and width are odd, (B, 1, 1, 1) both."""
+    odd = (sizes % 2 == 1)[:, :, None, None, None]
+    return odd[:, 0], odd[:, 1]
 
 
 def factorised_paths(x: Map, sizes: Sizes) -> Paths:
@@ -95,14 +95,39 @@ def factorised_paths(x: Map, sizes: Sizes) -> Paths:
     0, 2, ... and -1 (a zero), 1, 3, ... for an odd side, but 1, 3, ... and 0, 2, ... for an even one, so the
     choice is made for each picture and axis.
     """
-    first = second = jax.nn.relu(x)
-    for axis in (1, 2):
-        odd = (sizes[:, axis - 1] % 2 == 1)[:, None, None, None]
-        first = jnp.where(odd, _every_second(first, axis, 0), _every_second(first, axis, 1))
-        second = jnp.where(odd, _every_second(second, axis, -1), _every_second(second, axis, 0))
-    return first, second
+    height, width = x.shape[1:3]
+    # even sides, and behind them the zeros at distance -1
+    wide = jnp.pad(jax.nn.relu(x), ((0, 0), (height % 2, 1), (width % 2, 1), (0, 0)))
+    odd_rows, odd_columns = _odd_sides(sizes)
+
+    def at(row: int, column: int) -> Halved:
+        """Every second cell, the last one at these distances from the end."""
+        return wide[:, 1 - row : 1 - row + height : 2, 1 - column : 1 - column + width : 2, :]
+
+    def path(odd: int, even: int) -> Halved:
+        """The distance along each axis is this one where the picture's side is odd, and that where it is even."""
+        rows = [jnp.where(odd_columns, at(row, odd), at(row, even)) for row in (odd, even)]
+        return jnp.where(odd_rows, *rows)
+
+    return path(0, 1), path(-1, 0)
 
 
 def factorised_gradient(x: Map, sizes: Sizes, dy: Paths) -> tuple[Map]:
-    """By x, for the gradients dy by the two paths."""
-    return jax.vjp(lambda x: factorised_paths(x, sizes), x)[1](dy)
+    """By x, for the gradients dy by the two paths; a cell was sampled by one of them at most."""
+    first, second = dy
+    odd_rows, odd_columns = _odd_sides(sizes)
+
+    def cells(row: int, column: int) -> Halved:
+        """The gradient by every second cell, the last one at these distances from the end, 0 or 1."""
+        later = second
+        for axis, distance in ((1, row), (2, column)):
+            if distance:  # the path's last one sampled the zero at -1
+                later = _pad_one_before(lax.slice_in_dim(later, 0, later.shape[axis] - 1, axis=axis), axis)
+        in_first = (odd_rows == (row == 0)) & (odd_columns == (column == 0))
+        in_second = (odd_rows == (row == 1)) & (odd_columns == (column == 1))
+        return jnp.where(in_first, first, jnp.where(in_second, later, 0))
+
+    rows = [jnp.stack([cells(row, 1), cells(row, 0)], axis=3) for row in (1, 0)]
+    batch, height, width, channels = x.shape
+    full = jnp.stack(rows, axis=2).reshape(batch, 2 * first.shape[1], 2 * first.shape[2], channels)
+    return (jnp.where(x > 0, full[:, height % 2 :, width % 2 :], 0),)

@@ -58,12 +58,12 @@ def separable(x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int) -> R
 
 
 def projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Features) -> Mixed:
-    """Pointwise convolution, times scale, plus shift; outside the pictures it is not defined."""
+    """Pointwise convolution of what has had its ReLU, times scale, plus shift; outside the pictures not defined."""
     return transformed(pointwise(x, matrix.astype(x.dtype)), scale, shift)
 
 
 def joined(maps: Maps, sizes: Sizes) -> Map:
-    """The maps' channels one after another, and ReLU; outside the pictures it is not defined."""
+    """The maps' channels one after another, and ReLU; outside the pictures not defined."""
     return jax.nn.relu(jnp.concatenate(maps, axis=-1))
 
 

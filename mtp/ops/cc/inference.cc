@@ -1,5 +1,6 @@
-// What inference does between two maps in one go, as handlers of XLA's foreign function interface: ReLU, depthwise
-// convolution, pointwise convolution, batch norm; and the same without the depthwise convolution. Batch norm by running
+// What inference does between two maps in one go, as handlers of XLA's foreign function interface: layers of ReLU,
+// depthwise and pointwise convolution and batch norm; pointwise convolution and batch norm alone, of a map that has had
+// its ReLU; the stem; and what XLA would do on one thread, joining maps and the max pool. Batch norm by running
 // statistics is y * scale + shift.
 //
 // A tile's rows stay in the cache between the steps, so that of a whole layer only its input is read from memory and
@@ -74,6 +75,7 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
   });
 }
 
+// Pointwise convolution and batch norm.
 void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x, Sizes sizes,
                 const Matrix& matrix, const Affine& affine, float* y) {
   const int64_t batch = shape[0], height = shape[1], width = shape[2], channels = shape[3];

@@ -114,9 +114,10 @@ inline void multiply(const float* x, int64_t pixels, const Matrix& matrix, const
                      float* y) {
   for (int64_t first = 0; first < matrix.features;) {
     // panels of three vectors, but never one of four left over
-    const int64_t left = ceil_div(matrix.features - first, kLanes), vectors = left == 4 ? 2 : std::min<int64_t>(kPanel, left);
-    const Target to{y + first, affine.scale + first, affine.shift + first,
-                    onto ? onto + first : nullptr, matrix.features, matrix.features - first};
+    const int64_t left = ceil_div(matrix.features - first, kLanes);
+    const int64_t vectors = left == 4 ? 2 : std::min<int64_t>(kPanel, left);
+    const Target to{y + first, affine.scale + first, affine.shift + first, onto ? onto + first : nullptr,
+                    matrix.features, matrix.features - first};
     const auto multiplied = vectors == 3 ? multiply_panel<3> : vectors == 2 ? multiply_panel<2> : multiply_panel<1>;
     multiplied(x, pixels, matrix.channels, matrix.data + first, matrix.row, to);
     first += vectors * kLanes;

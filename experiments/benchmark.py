@@ -25,7 +25,8 @@ import numpy as np
 RESULTS = Path(__file__).with_name("results")
 CORES = 2
 PAUSE = 0.3  # seconds between turns: idle worker threads of a peer spin for up to 0.2 s
-LONG = 4.0  # seconds of a run from which on the first turn counts
+TURN = 0.5  # seconds at least of a turn's runs
+LONG = 4.0  # seconds of a run from which on the first one counts
 PACKAGES = ("jax", "flax", "torch", "onnxruntime", "openvino", "keras", "pillow", "grain", "numpy")
 HEADER = ("what", "ours", "against", "theirs", "measured", "target", "met")
 
@@ -84,13 +85,18 @@ class Contender:
             self._process.join()
 
     def time(self) -> float:
-        """Wall seconds of one run, a short one after another that counts not.
+        """Wall seconds of a run: the mean of a turn's, after one that counts not; of long runs one is a turn.
 
         While the other side ran, a virtual machine may have handed the free memory back to its host, and to get it
         again takes half a second.
         """
         seconds = self.run()[0]
-        return seconds if seconds > LONG else self.run(pause=0)[0]
+        if seconds > LONG:
+            return seconds
+        runs: list[float] = []
+        while sum(runs) < TURN:
+            runs.append(self.run(pause=0)[0])
+        return statistics.mean(runs)
 
     def run(self, pause: float = PAUSE) -> tuple[float, Any]:
         """Wall seconds of one run, and what it returned."""

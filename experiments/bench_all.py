@@ -43,8 +43,9 @@ def table() -> str:
             sources.append(f"- `{part}`: {stored['date']}, {stored['machine']}; {versions}")
     return (
         "# Speed against the targets\n\n"
-        "Made by `python -m experiments.bench_all`. Ours and a peer take turns of half a second and more, in a process each; *measured* is the "
-        "median of the pairs' ratios with the smallest and the largest, above 1 where ours is faster.\n\n"
+        "Made by `python -m experiments.bench_all`. Ours and a peer take turns of half a second and more, in a process "
+        "each; *measured* is the median of the pairs' ratios with the smallest and the largest, above 1 where ours is "
+        "faster.\n\n"
         f"{markdown(rows)}\n\n" + "\n".join(sources) + "\n"
     )
 

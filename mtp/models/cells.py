@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -195,12 +196,14 @@ class Cell(nn.Module):
         (stride,) = {operation.stride for operation in readers}
         pairs = [self._layer(operation, 1, x.shape[-1]) for operation in readers]
         layers = tuple(layer.at_inference(norm.affine()) for layer, norm in pairs)
-        results = self.kernels.separable(x.astype(self.dtype), sizes, layers, stride)
+        with jax.named_scope("separable_conv_1"):
+            results = self.kernels.separable(x.astype(self.dtype), sizes, layers, stride)
         return {operation.name: y for operation, y in zip(readers, results, strict=True)}
 
     def _second_layer(self, operation: Separable, x: Map, sizes: Sizes, onto: Output | None) -> Output:
         """At inference, plus `onto`; sizes are those of the operation's source."""
         layer, norm = self._layer(operation, 2, x.shape[-1])
         out_sizes = halved_sizes(sizes) if operation.stride == 2 else sizes
-        (y,) = self.kernels.separable(x, out_sizes, (layer.at_inference(norm.affine(), onto),), 1)
+        with jax.named_scope("separable_conv_2"):
+            (y,) = self.kernels.separable(x, out_sizes, (layer.at_inference(norm.affine(), onto),), 1)
         return y

@@ -113,7 +113,6 @@ def traced(program: Any, run: Callable[[], Any]) -> Profile:
 
 
 def main() -> None:
-    ours.cached()
     print(f"# Where the time goes\n\n`python -m experiments.profile_steps`, {date.today()}, {machine()}\n")
     for training in (False, True):
         for path, native in ours.PATHS.items():

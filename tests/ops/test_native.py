@@ -190,7 +190,9 @@ def layer_case(side, batch, channels, features, window=3, stride=1):
     return x, sizes, kernel, *(rng.normal(size=shape).astype(np.float32) for shape in shapes)
 
 
-FEATURES = (1, 11, 16, 22, 64, 88, 100)  # panels of one to three vectors, whole or not, and two pairs
+# of panels of one to three vectors, whole or not, and of two pairs; from more than 28 channels on, where the processor
+# has a matrix unit, of one to seven tiles beside one another
+FEATURES = (1, 11, 16, 22, 44, 64, 88, 100)
 
 
 def assert_close_inside(mine, expected, sizes, stride=1):
@@ -202,7 +204,7 @@ def assert_close_inside(mine, expected, sizes, stride=1):
 def test_separable_layers_of_one_map_equal_their_definition(kernels, stride):
     cases = []
     for where in (*SIDES_AND_BATCHES, ((40, 35), 3)):
-        for channels, features in zip((1, 11, 22, 44, 100, 3, 5), FEATURES, strict=True):
+        for channels, features in zip((1, 11, 33, 22, 44, 100, 3, 176), FEATURES, strict=True):
             x, sizes, _, *parameters, onto = layer_case(*where, channels, features, stride=stride)
             several = [layer_case(*where, channels, f, w, stride)[2:] for f, w in ((7, 7), (features, 5))]
             layers = *several, (np.ones((3, 3, channels), np.float32), *parameters, onto)
@@ -220,11 +222,25 @@ def test_a_projection_equals_its_definition(kernels):
     cases = [
         layer_case(*where, channels, features)
         for where in (*SIDES_AND_BATCHES, ((40, 35), 3))
-        for channels, features in zip((1, 11, 22, 264, 100, 3, 5), FEATURES, strict=True)
+        for channels, features in zip((1, 11, 176, 264, 44, 100, 33, 5), FEATURES, strict=True)
     ]
     results = jax.jit(lambda cases: [kernels.projection(*c[:2], *c[3:6]) for c in cases])(cases)
     for (x, sizes, _, matrix, scale, shift, _), mine in zip(cases, results, strict=True):
         assert_close_inside(mine, x.astype(np.float64) @ matrix * scale + shift, sizes)
+
+
+@pytest.mark.parametrize(("channels", "features"), [(22, 22), (44, 44), (264, 88), (1056, 176)])
+def test_products_are_as_exact_as_float32(kernels, channels, features):
+    rng = np.random.default_rng(channels)
+    # eight orders of magnitude, so that small numbers stand beside large ones
+    x, matrix = (
+        (rng.normal(size=shape) * 10.0 ** rng.uniform(-4, 4, shape)).astype(np.float32)
+        for shape in ((1, 5, 9, channels), (channels, features))
+    )
+    sizes, ones, zeros = jnp.array([[5, 9]]), jnp.ones(features), jnp.zeros(features)
+    mine = np.asarray(kernels.projection(x, sizes, matrix, ones, zeros), np.float64)
+    exact, terms = x.astype(np.float64) @ matrix, np.abs(x).astype(np.float64) @ np.abs(matrix)
+    assert np.max(np.abs(mine - exact) / terms) < 4 * 2.0**-24 + 2.0**-24 * channels**0.5
 
 
 def test_joined_maps_and_the_max_pool_equal_the_plain_ones_bit_for_bit(kernels):
@@ -267,8 +283,9 @@ def test_layers_at_inference_have_the_plain_gradients(kernels):
         assert_close(ours[1](dy), theirs[1](dy))
 
 
-def test_layers_at_inference_hide_no_nan(kernels):
-    case = layer_case((9, 12), 2, 11, 22)
+@pytest.mark.parametrize("channels", [11, 44])
+def test_layers_at_inference_hide_no_nan(kernels, channels):
+    case = layer_case((9, 12), 2, channels, 22)
     case[0][0, 4, 4, 4] = np.nan
     x, sizes, kernel, *parameters, _ = map(jnp.asarray, case)
     (y,) = kernels.separable(x, sizes, (Layer(kernel, *parameters),), 1)
@@ -379,17 +396,17 @@ from mtp.ops.inference import Layer
 kernels = native.load()
 digest = hashlib.sha256()
 sizes = jnp.array([(37, 41), (12, 30), (36, 7)])
-ones = jnp.ones(22)
+ones = jnp.ones(44)
 for stride in (1, 2):
     rng = np.random.default_rng(stride)
-    shapes = (3, 37, 41, 22), (5, 5, 22), (3, -(-37 // stride), -(-41 // stride), 22)
+    shapes = (3, 37, 41, 44), (5, 5, 44), (3, -(-37 // stride), -(-41 // stride), 44)
     x, k, dy = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes)
     y, pull_back = jax.vjp(lambda a, b: kernels.depthwise(a, sizes, b, stride), x, k)
     running = Running(ones, ones, False)
     z, norm_back = jax.vjp(lambda a: kernels.normalised(a, sizes, ones, ones, running, 1e-3), x)
-    rest = jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9)
+    rest = jnp.ones((44, 9)), jnp.ones(9), jnp.ones(9)
     layer, _ = kernels.separable(x, sizes, (Layer(k, *rest), Layer(k[1:4, 1:4], *rest)), stride)
-    projected = kernels.projection(x, sizes, jnp.ones((22, 9)), jnp.ones(9), jnp.ones(9))
+    projected = kernels.projection(x, sizes, *rest)
     joined, pooled = kernels.joined((x, layer), sizes) if stride == 1 else x, kernels.max_pool(x, sizes)
     for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected, joined, pooled):
         digest.update(np.asarray(result).tobytes())

@@ -204,7 +204,7 @@ ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Remai
     const int64_t window = kernel->dimensions()[0];
     largest = std::max(largest, window);
     layers.push_back({window, all_taps(kernel->typed_data(), from[3], window),
-                      Matrix(mixing->typed_data(), from[3], to[3]), Affine{scale->typed_data(), shift->typed_data()},
+                      Matrix(mixing->typed_data(), from[3], to[3], i), Affine{scale->typed_data(), shift->typed_data()},
                       adds ? onto->typed_data() : nullptr, (*y)->typed_data()});
   }
   separable(pool, Shape(from, largest, stride, true), x.typed_data(), sizes.typed_data(), layers);

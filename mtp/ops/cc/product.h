@@ -1,48 +1,28 @@
-// Products of a map's pixels with a matrix over their channels: a pointwise convolution, with what follows it.
+// A pointwise convolution and the batch norm behind it: products of a map's pixels with a matrix over their channels, by
+// the matrix unit where there is one, else by vectors.
 
 #pragma once
 
-#include "slots.h"
+#include <optional>
+
+#include "amx.h"
 
 namespace mtp {
 
-constexpr int kPanel = 3;  // vectors of output channels at once
-
-// Pixels at once, so that the sums of a panel of so many vectors stay in registers.
-#if defined(__AVX512F__)
-constexpr int pixels_at_once(int vectors) { return vectors == 3 ? 9 : 12; }
-#else
-constexpr int pixels_at_once(int vectors) { return vectors == 3 ? 4 : 6; }
-#endif
-
-#if defined(__AVX512F__)
-// The first `count` numbers of a row, by one instruction in an inner loop; Matrix copies nothing.
-constexpr bool kMasks = true;
-struct Mask {
-  __mmask16 lanes;
-  explicit Mask(int64_t count) : lanes(count >= kLanes ? 0xffff : (1u << count) - 1) {}
-  Vector load(const float* from) const { return reinterpret_cast<Vector>(_mm512_maskz_loadu_ps(lanes, from)); }
-};
-#else
-constexpr bool kMasks = false;
-struct Mask {
-  explicit Mask(int64_t) {}
-  Vector load(const float* from) const { return mtp::load(from); }
-};
-#endif
-
-// A (C, F) matrix; where there are no masks, a copy whose rows are whole vectors, with zeros at their ends.
+// A (C, F) matrix; those that are used at the same time have places 0, 1, ...
 struct Matrix {
-  int64_t channels, features, row;
-  std::vector<float> copy;
-  const float* data;
+  int64_t channels, features;
+  Panels panels;
+#if defined(MTP_AMX)
+  std::optional<Tiles> tiles;
+#endif
 
-  Matrix(const float* from, int64_t channels, int64_t features)
-      : channels(channels), features(features), row(kMasks ? features : round_up(features, kLanes)), data(from) {
-    if (row == features) return;
-    copy.resize(channels * row);
-    for (int64_t c = 0; c < channels; ++c) std::copy_n(from + c * features, features, copy.data() + c * row);
-    data = copy.data();
+  Matrix(const float* from, int64_t channels, int64_t features, int64_t place = 0)
+      : channels(channels), features(features), panels(from, channels, features) {
+#if defined(MTP_AMX)
+    constexpr int64_t kFew = 28;  // with so few channels too much of a tile is empty
+    if (channels > kFew && has_tiles()) tiles.emplace(from, channels, features, place);
+#endif
   }
 };
 
@@ -51,77 +31,14 @@ struct Affine {
   const float *scale, *shift;
 };
 
-// Where the sums of a panel go, its scale and shift, and another map's numbers to be added, or null.
-struct Target {
-  float* y;
-  const float *scale, *shift, *onto;
-  int64_t features, width;  // width: columns from the panel's first on
-
-  Target at(int64_t pixel) const {
-    return {y + pixel * features, scale, shift, onto ? onto + pixel * features : nullptr, features, width};
-  }
-};
-
-// y[p][...] = scale[...] * sum over c of x[p][c] panel[c][...] + shift[...] + onto[p][...] for `Pixels` pixels.
-template <int Pixels, int Vectors>
-void multiply_block(const float* x, int64_t channels, const float* panel, int64_t row, const Target& to) {
-  Vector sum[Pixels][Vectors] = {};
-  const Mask last(to.width - (Vectors - 1) * kLanes);
-  for (int64_t c = 0; c < channels; ++c, panel += row) {
-    Vector k[Vectors];
-#pragma GCC unroll 4
-    for (int v = 0; v < Vectors - 1; ++v) k[v] = load(panel + v * kLanes);
-    k[Vectors - 1] = last.load(panel + (Vectors - 1) * kLanes);
-#pragma GCC unroll 16
-    for (int p = 0; p < Pixels; ++p) {
-#pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sum[p][v] += x[p * channels + c] * k[v];
-    }
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < Vectors; ++v) {
-    const int64_t at = v * kLanes, count = to.width - at;
-    const Vector scale = load(to.scale + at, count), shift = load(to.shift + at, count);
-#pragma GCC unroll 16
-    for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] * scale + shift;
-    if (to.onto) {
-#pragma GCC unroll 16
-      for (int p = 0; p < Pixels; ++p) sum[p][v] += load(to.onto + p * to.features + at, count);
-    }
-#pragma GCC unroll 16
-    for (int p = 0; p < Pixels; ++p) store(to.y + p * to.features + at, sum[p][v], count);
-  }
-}
-
-template <int Vectors>
-void multiply_panel(const float* x, int64_t pixels, int64_t channels, const float* panel, int64_t row,
-                    const Target& to) {
-  constexpr int kPixels = pixels_at_once(Vectors);
-  if (pixels < kPixels) {
-    for (int64_t p = 0; p < pixels; ++p)
-      multiply_block<1, Vectors>(x + p * channels, channels, panel, row, to.at(p));
-    return;
-  }
-  // the last block begins early enough to be whole, and writes some pixels twice
-  for (int64_t block = 0; block < pixels; block += kPixels) {
-    const int64_t p = std::min(block, pixels - kPixels);
-    multiply_block<kPixels, Vectors>(x + p * channels, channels, panel, row, to.at(p));
-  }
-}
-
 // y = scale * x matrix + shift + onto for `pixels` pixels in a row; onto may be null.
 inline void multiply(const float* x, int64_t pixels, const Matrix& matrix, const Affine& affine, const float* onto,
                      float* y) {
-  for (int64_t first = 0; first < matrix.features;) {
-    // panels of three vectors, but never one of four left over
-    const int64_t left = ceil_div(matrix.features - first, kLanes);
-    const int64_t vectors = left == 4 ? 2 : std::min<int64_t>(kPanel, left);
-    const Target to{y + first, affine.scale + first, affine.shift + first, onto ? onto + first : nullptr,
-                    matrix.features, matrix.features - first};
-    const auto multiplied = vectors == 3 ? multiply_panel<3> : vectors == 2 ? multiply_panel<2> : multiply_panel<1>;
-    multiplied(x, pixels, matrix.channels, matrix.data + first, matrix.row, to);
-    first += vectors * kLanes;
-  }
+  const Target to{y, affine.scale, affine.shift, onto, matrix.features, matrix.features};
+#if defined(MTP_AMX)
+  if (matrix.tiles) return multiply(x, pixels, *matrix.tiles, to);
+#endif
+  multiply(x, pixels, matrix.panels, to);
 }
 
 }  // namespace mtp

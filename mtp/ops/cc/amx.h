@@ -143,12 +143,12 @@ struct Tiles {
 struct Cutting {
   const float* from;
   TileRow *to, *end;
-  int64_t depth, left, channels;  // left: blocks of channels of the pixel; channels: of its last block
+  int64_t depth, left, rest;  // left: blocks of channels of the pixel; rest: from its last block to the next pixel
   __mmask16 first, second;        // of the last block
 
-  Cutting(const float* x, int64_t channels, int64_t depth)
-      : from(x), to(nullptr), end(nullptr), depth(depth), left(depth), channels(channels - (depth - 1) * kDepth),
-        first(lanes(this->channels)), second(lanes(this->channels - kSide)) {}
+  Cutting(const Pixels& x, int64_t channels, int64_t depth)
+      : from(x.data), to(nullptr), end(nullptr), depth(depth), left(depth), rest(x.stride - (depth - 1) * kDepth),
+        first(lanes(channels - (depth - 1) * kDepth)), second(lanes(channels - (depth - 1) * kDepth - kSide)) {}
 
   int64_t row() const { return depth * kParts; }
   // Where the next pixels' rows go.
@@ -166,7 +166,7 @@ struct Cutting {
     a -= upper_half(a), b -= upper_half(b);
     store_pairs(to + 2, a, b);
     to += kParts;
-    from += last ? channels : kDepth;
+    from += last ? rest : kDepth;
     left = last ? depth : left;
   }
   MTP_INLINE void blocks(int64_t most) {
@@ -255,26 +255,26 @@ MTP_INLINE void multiply_block(const TileRow* pixels, const TileRow* matrix, int
 }
 
 template <int M, int N>
-void multiply_blocks(const float* x, int64_t pixels, const Tiles& matrix, const Target& to) {
-  constexpr int64_t kPixels = M * kSide;
+void multiply_blocks(const Pixels& x, int64_t pixels, const Tiles& matrix, const Target& to) {
+  constexpr int64_t kAtOnce = M * kSide;
   static thread_local std::vector<TileRow> buffer;
   alignas(64) float sums[2][N * kColumn];
   const TileRow* ordered = matrix.ordered();
   const TileRegisters registers;
   Finishing<N> finishing;
   Cutting cutting(x, matrix.channels, matrix.depth);
-  const int64_t block = kPixels * cutting.row();
+  const int64_t block = kAtOnce * cutting.row();
   if (static_cast<int64_t>(buffer.size()) < 2 * block) buffer.resize(2 * block);
   TileRow *now = buffer.data(), *next = now + block;
   const int64_t gaps = 6 * matrix.depth;  // between products
-  const int64_t cuts = ceil_div(kPixels * matrix.depth, gaps * ceil_div(matrix.width, N));
-  const int64_t finished = ceil_div(kPixels, gaps);
-  cutting.into(now, std::min(kPixels, pixels));
+  const int64_t cuts = ceil_div(kAtOnce * matrix.depth, gaps * ceil_div(matrix.width, N));
+  const int64_t finished = ceil_div(kAtOnce, gaps);
+  cutting.into(now, std::min(kAtOnce, pixels));
   cutting.blocks(block);
   int turn = 0;
-  for (int64_t p = 0; p < pixels; p += kPixels, std::swap(now, next)) {
-    const int64_t count = std::min(kPixels, pixels - p);
-    cutting.into(next, std::clamp<int64_t>(pixels - p - kPixels, 0, kPixels));
+  for (int64_t p = 0; p < pixels; p += kAtOnce, std::swap(now, next)) {
+    const int64_t count = std::min(kAtOnce, pixels - p);
+    cutting.into(next, std::clamp<int64_t>(pixels - p - kAtOnce, 0, kAtOnce));
     for (int64_t n = 0; n < matrix.width; n += N, turn = 1 - turn) {
       const int64_t across = std::min<int64_t>(N, matrix.width - n);
       const TileRow* columns = ordered + n * matrix.column();
@@ -284,16 +284,16 @@ void multiply_blocks(const float* x, int64_t pixels, const Tiles& matrix, const 
       else if (count > kSide) across == 2 ? MTP_BLOCK(2, 2) : MTP_BLOCK(2, 1);
       else across == 2 ? MTP_BLOCK(1, 2) : MTP_BLOCK(1, 1);
 #undef MTP_BLOCK
-      finishing.rows(kPixels);
+      finishing.rows(kAtOnce);
       finishing = Finishing<N>(sums[turn], count, across, to.at(p).from(n * kSide));
     }
     cutting.blocks(block);
   }
-  finishing.rows(kPixels);
+  finishing.rows(kAtOnce);
 }
 
 // As that of Panels. Three columns of tiles at once where there are no more, so that none is left over.
-inline void multiply(const float* x, int64_t pixels, const Tiles& matrix, const Target& to) {
+inline void multiply(const Pixels& x, int64_t pixels, const Tiles& matrix, const Target& to) {
   matrix.width == 3 ? multiply_blocks<1, 3>(x, pixels, matrix, to) : multiply_blocks<2, 2>(x, pixels, matrix, to);
 }
 

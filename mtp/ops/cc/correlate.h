@@ -1,11 +1,9 @@
 // Shapes, padded rows and taps of depthwise convolutions, and the sums over them, which every kernel with such a
 // convolution shares.
 //
-// A row of W pixels of C channels is read as one flat run of W * C numbers: shifting by one pixel is shifting by C,
-// and the kernel repeats every C numbers. Every vector is then full whatever C is (11, 22 and 44 are no multiples of
-// a vector), and the inner loops know nothing of channels. Rows are copied into a small scratch first, with the zeros
-// of the padding around them; for stride 2 even and odd pixels are parted there, so that all inner loops have stride 1
-// along a row.
+// Rows are copied into a small scratch first, with the zeros of the padding around them, and with zeros behind the
+// channels of each pixel up to whole vectors (11, 22, 44 and 88 channels are none). There every vector is read from an
+// address that is a multiple of its length, of one line of the cache, and meets the same taps in every pixel.
 
 #pragma once
 
@@ -13,7 +11,8 @@
 
 namespace mtp {
 
-constexpr int kRows = 4;  // output rows at once: each vector that is read serves several of them
+constexpr int kRows = 4;    // output rows at once: each vector that is read serves several of them
+constexpr int kPixels = 2;  // and so many pixels of each
 
 // Zeros before a side: "same" for stride 1, Keras' `correct_pad` for stride 2.
 inline int64_t pad_before(int64_t side, int64_t window, int64_t stride) {
@@ -43,112 +42,136 @@ inline Slot output_slot(const Shape& s, const float* dy, int64_t b) {
   return {dy + b * s.out_height * s.out_row(), s.out_height, s.out_width, 0, 0};
 }
 
-// Rows in scratch: `before` zero pixels, the row, zeros. Pixel u lies in phase u % stride at place u / stride.
+// Numbers of a pixel whose channels are whole vectors.
+inline int64_t padded_pixel(int64_t channels) { return round_up(channels, kLanes); }
+
+// A number of rows of pixels in scratch, each of `width` pixels: `before` zero ones, those of a slot, zero ones.
 struct Padded {
   float* data;
-  int64_t channels, before, stride, phase;  // phase: length of one phase
+  int64_t channels, before, width;
 
-  int64_t row() const { return stride * phase; }
+  int64_t pixel() const { return padded_pixel(channels); }
+  int64_t row() const { return width * pixel(); }
+  Padded in(float* place) const { return {place, channels, before, width}; }
+  const float* at(int64_t row_index, int64_t column) const { return data + row_index * row() + column * pixel(); }
 
-  // Row `index` of the scratch from row h of a slot, or zeros where it has none; `take` copies or rectifies.
-  template <typename Take>
-  void fill(int64_t index, const Slot& slot, int64_t h, Take take) const {
+  // Row `index` from row h of a slot, or zeros where it has none.
+  template <bool Rectified>
+  void fill(int64_t index, const Slot& slot, int64_t h) const {
     const float* from = slot.row(h, channels);
-    const int64_t first = before + (from ? slot.left : slot.width), last = before + slot.width;
-    for (int64_t f = 0; f < stride; ++f) {
-      float* to = data + index * row() + f * phase;
-      const int64_t begin = ceil_div(first - f, stride), end = ceil_div(last - f, stride);
-      std::memset(to, 0, begin * channels * sizeof(float));
-      if (stride == 1) {
-        take(to + begin * channels, from + (first - before) * channels, (end - begin) * channels);
-      } else {
-        for (int64_t m = begin; m < end; ++m)
-          take(to + m * channels, from + (m * stride + f - before) * channels, channels);
+    float* to = data + index * row();
+    float* const end = to + row();
+    const int64_t first = from ? slot.left : slot.width;
+    to = std::fill_n(to, (before + first) * pixel(), 0.0f);
+    if (from) from += first * channels;
+    auto take = [](Vector v) { return Rectified ? rectified(v) : v; };
+    for (int64_t w = first; w < slot.width; ++w, from += channels) {
+      int64_t c = 0;
+      for (; c + kLanes <= channels; c += kLanes, to += kLanes) store(to, take(load(from + c)));
+      if (c < channels) {
+        store(to, take(load(from + c, channels - c)));
+        to += kLanes;
       }
-      std::memset(to + end * channels, 0, (phase - end * channels) * sizeof(float));
     }
+    std::fill(to, end, 0.0f);
   }
 
   // Rows first .. first + count - 1.
   void fill_rows(const Slot& slot, int64_t first, int64_t count, bool rectified) const {
-    for (int64_t q = 0; q < count; ++q) rectified ? fill(q, slot, first + q, rectify) : fill(q, slot, first + q, copy);
+    for (int64_t q = 0; q < count; ++q)
+      rectified ? fill<true>(q, slot, first + q) : fill<false>(q, slot, first + q);
   }
 };
 
-// Taps of a kernel, each repeated along C + kLanes numbers so that a vector can begin at any channel.
+// Taps of a kernel, the channels of each padded as pixels are.
 struct Taps {
   int64_t channels;
   std::vector<float> values;
 
-  Taps(int64_t channels, int64_t count) : channels(channels) { values.reserve(count * length()); }
-  int64_t length() const { return channels + kLanes; }
+  Taps(int64_t channels, int64_t count) : channels(channels) { values.reserve(count * pixel()); }
+  int64_t pixel() const { return padded_pixel(channels); }
   void add(const float* tap) {
-    const int64_t begin = values.size();
-    values.resize(begin + length());
-    for (int64_t u = 0; u < length(); u += channels)
-      std::copy_n(tap, std::min(channels, length() - u), values.data() + begin + u);
+    values.insert(values.end(), tap, tap + channels);
+    values.resize(round_up(values.size(), kLanes));
   }
 };
 
-// to[r][t] = sum over i < KI, j < KJ of from[r * S + i][t + shift[j]] * taps[i][j][t mod C], for `Rows` rows.
-template <int Rows, int S, int KI, int KJ>
-void correlate_rows(const float* from, int64_t from_row, const int64_t* shift, const Taps& taps, float* to,
-                    int64_t to_row, int64_t length) {
-  const int64_t tap = taps.length(), step = kLanes % taps.channels;
-  int64_t phase = 0;
-  for (int64_t t = 0; t < length; t += kLanes) {
-    Vector sum[Rows] = {};
-#pragma GCC unroll 8
-    for (int j = 0; j < KJ; ++j) {
-      Vector k[KI];
-#pragma GCC unroll 8
-      for (int i = 0; i < KI; ++i) k[i] = load(taps.values.data() + (i * KJ + j) * tap + phase);
-      const float* x = from + shift[j] + t;
+// Where sums go: `width` pixels a row.
+struct Plane {
+  float* data;
+  int64_t row, pixel, width;  // row, pixel: from one to the next
+};
+
+// Of `Rows` rows `Pixels` pixels from `to` on, one vector of channels of which `count` are written.
+template <int Rows, int Pixels, int S, int KI, int KJ>
+void correlate_block(const float* from, int64_t from_row, int64_t pixel, const float* taps, float* to,
+                     const Plane& plane, int64_t count) {
+  Vector sum[Rows][Pixels] = {};
 #pragma GCC unroll 16
-      for (int q = 0; q < (Rows - 1) * S + KI; ++q, x += from_row) {
-        const Vector v = load(x);
+  for (int c = 0; c < KJ + (Pixels - 1) * S; ++c) {
+    Vector k[Pixels][KI];
+#pragma GCC unroll 8
+    for (int p = 0; p < Pixels; ++p) {
+      if (c < p * S || c - p * S >= KJ) continue;
+#pragma GCC unroll 8
+      for (int i = 0; i < KI; ++i) k[p][i] = load(taps + (i * KJ + c - p * S) * pixel);
+    }
+#pragma GCC unroll 16
+    for (int q = 0; q < (Rows - 1) * S + KI; ++q) {
+      const Vector x = load(from + q * from_row + c * pixel);
+#pragma GCC unroll 8
+      for (int p = 0; p < Pixels; ++p) {
+        if (c < p * S || c - p * S >= KJ) continue;
 #pragma GCC unroll 8
         for (int r = 0; r < Rows; ++r) {
-          if (q - r * S >= 0 && q - r * S < KI) sum[r] += v * k[q - r * S];
+          if (q >= r * S && q - r * S < KI) sum[r][p] += x * k[p][q - r * S];
         }
       }
     }
+  }
 #pragma GCC unroll 8
-    for (int r = 0; r < Rows; ++r) store(to + r * to_row + t, sum[r], length - t);
-    phase += step;
-    if (phase >= taps.channels) phase -= taps.channels;
+  for (int r = 0; r < Rows; ++r) {
+#pragma GCC unroll 8
+    for (int p = 0; p < Pixels; ++p) store(to + r * plane.row + p * plane.pixel, sum[r][p], count);
   }
 }
 
-// The same for any number of rows; the last block begins early enough to be whole, and writes some rows twice.
+// Where blocks of `size` begin in `length`; the last one early enough to be whole, so that some is written twice.
+template <typename F>
+inline void for_each_block(int64_t length, int64_t size, F f) {
+  for (int64_t block = 0; block < length; block += size) f(std::min(block, length - size));
+}
+
+template <int Rows, int S, int KI, int KJ>
+void correlate_rows(const float* from, int64_t from_row, const Taps& taps, float* to, const Plane& plane) {
+  const int64_t pixel = taps.pixel();
+  for (int64_t c = 0; c < taps.channels; c += kLanes) {
+    auto columns = [&](auto pixels) {
+      for_each_block(plane.width, pixels(), [&](int64_t w) {
+        correlate_block<Rows, pixels(), S, KI, KJ>(from + w * S * pixel + c, from_row, pixel,
+                                                   taps.values.data() + c, to + w * plane.pixel + c, plane,
+                                                   taps.channels - c);
+      });
+    };
+    plane.width < kPixels ? columns(std::integral_constant<int, 1>()) : columns(std::integral_constant<int, kPixels>());
+  }
+}
+
+// y[r][w][...] = sum over i < KI, j < KJ of from[r * S + i][w * S + j][...] * taps[i][j][...], for any number of rows
 template <int S, int KI, int KJ>
-void correlate(const float* from, int64_t from_row, const int64_t* shift, const Taps& taps, float* to, int64_t to_row,
-               int64_t length, int64_t rows) {
-  if (rows < kRows) {
-    for (int64_t r = 0; r < rows; ++r)
-      correlate_rows<1, S, KI, KJ>(from + r * S * from_row, from_row, shift, taps, to + r * to_row, to_row, length);
-    return;
-  }
-  for (int64_t block = 0; block < rows; block += kRows) {
-    const int64_t r = std::min(block, rows - kRows);
-    correlate_rows<kRows, S, KI, KJ>(from + r * S * from_row, from_row, shift, taps, to + r * to_row, to_row, length);
-  }
-}
-
-// Where tap j of a window reads, from where its output lies; the window begins `offset` columns into the padding.
-inline std::vector<int64_t> tap_shifts(const Padded& padded, int64_t window, int64_t offset = 0) {
-  std::vector<int64_t> shift;
-  for (int64_t j = offset; j < offset + window; ++j)
-    shift.push_back(j % padded.stride * padded.phase + j / padded.stride * padded.channels);
-  return shift;
+void correlate(const float* from, int64_t from_row, const Taps& taps, const Plane& plane, int64_t rows) {
+  auto blocks = [&](auto at_once) {
+    for_each_block(rows, at_once(), [&](int64_t r) {
+      correlate_rows<at_once(), S, KI, KJ>(from + r * S * from_row, from_row, taps, plane.data + r * plane.row, plane);
+    });
+  };
+  rows < kRows ? blocks(std::integral_constant<int, 1>()) : blocks(std::integral_constant<int, kRows>());
 }
 
 inline int64_t most_rows(int64_t row) { return std::max<int64_t>(2 * kRows, 65536 / row); }
 
-// Length of one phase of a padded row.
-inline int64_t forward_phase(const Shape& s) {
-  return (s.out_width + (s.window - 1) / s.stride) * s.channels + kLanes;
-}
+// Pixels of a padded row of a forward pass.
+inline int64_t padded_width(const Shape& s) { return (s.out_width - 1) * s.stride + s.window; }
 
 // Taps of rows a, a + stride, ... and columns b, b + stride, ... of a kernel, the last first where flipped.
 inline Taps select_taps(const float* kernel, int64_t channels, int64_t window, int64_t a, int64_t b, int64_t stride,

@@ -4,8 +4,6 @@
 //
 // Work is cut into tiles by shapes alone and sums go in a fixed order: results do not depend on threads.
 
-#include <numeric>
-
 #include "correlate.h"
 
 namespace {
@@ -33,15 +31,15 @@ void gate(const Slot& x, const Shape& s, float* dx, int64_t first, int64_t last)
 
 template <int K, int S>
 void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const Taps& taps, float* y) {
-  const int64_t phase = forward_phase(s);
-  const Tiling tiling(s.batch, s.out_height, most_rows(S * S * phase), 2 * kRows);
+  const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
+  const Tiling tiling(s.batch, s.out_height, most_rows(S * layout.row()), 2 * kRows);
   for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     const int64_t count = (rows - 1) * S + K;
-    const Padded padded{scratch(count * S * phase), s.channels, s.left, S, phase};
+    const Padded padded = layout.in(scratch(count * layout.row()));
     padded.fill_rows(input_slot(s, x, sizes, b), first * S - s.top, count, s.rectified);
-    correlate<S, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps,
-                       y + (b * s.out_height + first) * s.out_row(), s.out_row(), s.out_row(), rows);
+    const Plane plane{y + (b * s.out_height + first) * s.out_row(), s.out_row(), s.channels, s.out_width};
+    correlate<S, K, K>(padded.data, padded.row(), taps, plane, rows);
   });
 }
 
@@ -49,50 +47,40 @@ void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes,
 template <int K>
 void input_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy,
                     const Taps& taps, float* dx) {
-  const int64_t phase = forward_phase(s);
-  const Tiling tiling(s.batch, s.height, most_rows(phase), 2 * kRows);
+  const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
+  const Tiling tiling(s.batch, s.height, most_rows(layout.row()), 2 * kRows);
   for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     const int64_t count = rows - 1 + K;
-    const Padded padded{scratch(count * phase), s.channels, s.left, 1, phase};
+    const Padded padded = layout.in(scratch(count * layout.row()));
     padded.fill_rows(output_slot(s, dy, b), first - s.top, count, false);
     float* to = dx + b * s.height * s.row();
-    correlate<1, K, K>(padded.data, padded.row(), tap_shifts(padded, K).data(), taps, to + first * s.row(), s.row(),
-                       s.row(), rows);
+    correlate<1, K, K>(padded.data, padded.row(), taps, {to + first * s.row(), s.row(), s.channels, s.width}, rows);
     gate(input_slot(s, x, sizes, b), s, to, first, first + rows);
   });
 }
 
-// One phase of the input gradient of stride 2: positions u = 2 m + b of the padded row, from taps b, b + 2, ...
+// One phase of the input gradient of stride 2: positions u = 2 m + b of the padded rows 2 r + a, from the taps of rows
+// a, a + 2, ... and columns b, b + 2, ...; dx and dy begin with the first of those rows.
 template <int KI, int KJ>
-void scatter_phase(const Shape& s, const Padded& dy, int64_t dy_row, const Taps& taps, float* buffer, float* dx,
-                   int64_t rows, int64_t b) {
+void gather_phase(const Shape& s, const Padded& dy, int64_t dy_row, const Taps& taps, float* dx, int64_t rows,
+                  int64_t b) {
   const int64_t m = (s.left - b + 1) / 2, pixels = (s.width - 1 + s.left - b) / 2 - m + 1;
   if (pixels <= 0) return;
-  const int64_t length = pixels * s.channels;
-  int64_t shift[KJ];
-  for (int64_t j = 0; j < KJ; ++j) shift[j] = (m - KJ + 1 + j + dy.before) * s.channels;
-  correlate<1, KI, KJ>(dy.data + dy_row * dy.row(), dy.row(), shift, taps, buffer, length, length, rows);
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t p = 0; p < pixels; ++p)
-      std::memcpy(dx + 2 * r * s.row() + (2 * (m + p) + b - s.left) * s.channels,
-                  buffer + r * length + p * s.channels, s.channels * sizeof(float));
-  }
+  const Plane plane{dx + (2 * m + b - s.left) * s.channels, 2 * s.row(), 2 * s.channels, pixels};
+  correlate<1, KI, KJ>(dy.at(dy_row, m - KJ + 1 + dy.before), dy.row(), taps, plane, rows);
 }
 
 template <int K>
 void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy,
                             const Taps* taps, float* dx) {
   constexpr int kEven = (K + 1) / 2, kOdd = K / 2;
-  const int64_t pixels = kEven - 1 + (s.width - 1 + s.left) / 2 + 1, phase = pixels * s.channels + kLanes;
-  const int64_t wide = std::max(phase, (s.out_width + kEven - 1) * s.channels + kLanes);
-  const Tiling tiling(s.batch, s.height, most_rows(wide), 2 * kRows);
+  const Padded layout{nullptr, s.channels, kEven - 1, kEven - 1 + std::max(s.out_width, (s.width - 1 + s.left) / 2 + 1)};
+  const Tiling tiling(s.batch, s.height, most_rows(layout.row()), 2 * kRows);
   for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), begin = tiling.first(tile), end = tiling.last(tile);
     const int64_t first = (begin + s.top) / 2 - kEven + 1, count = (end - 1 + s.top) / 2 - first + 1;
-    float* data = scratch(count * wide + (end - begin) * (s.row() + kLanes));
-    const Padded padded{data, s.channels, kEven - 1, 1, wide};
-    float* buffer = data + count * wide;
+    const Padded padded = layout.in(scratch(count * layout.row()));
     padded.fill_rows(output_slot(s, dy, b), first, count, false);
     for (int64_t a = 0; a < 2; ++a) {
       const int64_t m = (begin + s.top - a + 1) / 2, rows = (end - 1 + s.top - a) / 2 - m + 1;
@@ -100,54 +88,51 @@ void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* 
       float* to = dx + (b * s.height + 2 * m + a - s.top) * s.row();
       const int64_t dy_row = m - (a ? kOdd : kEven) + 1 - first;
       if (a == 0) {
-        scatter_phase<kEven, kEven>(s, padded, dy_row, taps[0], buffer, to, rows, 0);
-        scatter_phase<kEven, kOdd>(s, padded, dy_row, taps[1], buffer, to, rows, 1);
+        gather_phase<kEven, kEven>(s, padded, dy_row, taps[0], to, rows, 0);
+        gather_phase<kEven, kOdd>(s, padded, dy_row, taps[1], to, rows, 1);
       } else {
-        scatter_phase<kOdd, kEven>(s, padded, dy_row, taps[2], buffer, to, rows, 0);
-        scatter_phase<kOdd, kOdd>(s, padded, dy_row, taps[3], buffer, to, rows, 1);
+        gather_phase<kOdd, kEven>(s, padded, dy_row, taps[2], to, rows, 0);
+        gather_phase<kOdd, kOdd>(s, padded, dy_row, taps[3], to, rows, 1);
       }
     }
     gate(input_slot(s, x, sizes, b), s, dx + b * s.height * s.row(), begin, end);
   });
 }
 
-// Sums of G tap rows x KJ taps over `rows` input rows: sums[i][j][u] over all t = u mod period of
-// x[q][t + shift[j]] * dy[q - i][t]. `length` is a multiple of the period, and that of kLanes.
-template <int G, int KJ>
-void accumulate(const float* x, int64_t x_row, const int64_t* shift, const float* dy, int64_t dy_row, int64_t rows,
-                int64_t length, int64_t period, float* sums) {
-  for (int64_t u = 0; u < period; u += kLanes) {
-    Vector sum[G][KJ] = {};
-    for (int64_t q = 0; q < rows; ++q) {
-      for (int64_t t = u; t < length; t += period) {
-        Vector slope[G];
+// Sums of G tap rows x KJ taps of one vector of channels over `rows` input rows: those over q and w of
+// x[q][w * S + j] * dy[q - i][w], of which `count` channels go to part[i * S][j].
+template <int G, int KJ, int S>
+void accumulate(const float* x, int64_t x_row, const float* dy, int64_t dy_row, int64_t pixel, int64_t rows,
+                int64_t width, float* part, int64_t channels, int64_t count) {
+  Vector sum[G][KJ] = {};
+  for (int64_t q = 0; q < rows; ++q) {
+    for (int64_t w = 0; w < width; ++w) {
+      Vector slope[G];
 #pragma GCC unroll 8
-        for (int i = 0; i < G; ++i) slope[i] = load(dy + (q - i) * dy_row + t);
+      for (int i = 0; i < G; ++i) slope[i] = load(dy + (q - i) * dy_row + w * pixel);
 #pragma GCC unroll 8
-        for (int j = 0; j < KJ; ++j) {
-          const Vector v = load(x + q * x_row + shift[j] + t);
+      for (int j = 0; j < KJ; ++j) {
+        const Vector v = load(x + q * x_row + (w * S + j) * pixel);
 #pragma GCC unroll 8
-          for (int i = 0; i < G; ++i) sum[i][j] += v * slope[i];
-        }
+        for (int i = 0; i < G; ++i) sum[i][j] += v * slope[i];
       }
     }
+  }
 #pragma GCC unroll 8
-    for (int i = 0; i < G; ++i) {
+  for (int i = 0; i < G; ++i) {
 #pragma GCC unroll 8
-      for (int j = 0; j < KJ; ++j) store(sums + (i * KJ + j) * period + u, sum[i][j], kLanes);
-    }
+    for (int j = 0; j < KJ; ++j) store(part + (i * S * KJ + j) * channels, sum[i][j], count);
   }
 }
 
-template <int KJ>
-void accumulate_group(int64_t group, const float* x, int64_t x_row, const int64_t* shift, const float* dy,
-                      int64_t dy_row, int64_t rows, int64_t length, int64_t period, float* sums) {
+template <int KJ, int S>
+auto accumulate_group(int64_t group) {
   switch (group) {
-    case 1: return accumulate<1, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
-    case 2: return accumulate<2, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
-    case 3: return accumulate<3, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
-    case 4: return accumulate<4, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
-    default: return accumulate<5, KJ>(x, x_row, shift, dy, dy_row, rows, length, period, sums);
+    case 1: return accumulate<1, KJ, S>;
+    case 2: return accumulate<2, KJ, S>;
+    case 3: return accumulate<3, KJ, S>;
+    case 4: return accumulate<4, KJ, S>;
+    default: return accumulate<5, KJ, S>;
   }
 }
 
@@ -155,18 +140,14 @@ void accumulate_group(int64_t group, const float* x, int64_t x_row, const int64_
 template <int K, int S>
 void kernel_gradient_tile(const Shape& s, const Slot& x, const Slot& dy, int64_t first, int64_t rows, float* part) {
   constexpr int64_t kGroup = std::min(5, kSums / K);
-  const int64_t period = std::lcm(s.channels, static_cast<int64_t>(kLanes));
-  const int64_t length = round_up(s.out_row(), period), phase = length + ((K - 1) / S) * s.channels + kLanes;
   const int64_t count = (rows - 1) * S + K, spare = kGroup - 1;
-  float* data = scratch(count * S * phase + (rows + 2 * spare) * length + kGroup * K * period);
-  const Padded padded{data, s.channels, s.left, S, phase};
-  const Padded slopes{data + count * S * phase, s.channels, 0, 1, length};
-  float* sums = slopes.data + (rows + 2 * spare) * length;
+  Padded padded{nullptr, s.channels, s.left, padded_width(s)}, slopes{nullptr, s.channels, 0, s.out_width};
+  padded.data = scratch(count * padded.row() + (rows + 2 * spare) * slopes.row());
+  slopes.data = padded.data + count * padded.row();
   padded.fill_rows(x, first * S - s.top, count, s.rectified);
   // rows of other tiles count there, not here
   for (int64_t r = -spare; r < rows + spare; ++r)
-    slopes.fill(r + spare, dy, r < 0 || r >= rows ? -1 : first + r, copy);
-  const std::vector<int64_t> shift = tap_shifts(padded, K);
+    slopes.fill<false>(r + spare, dy, r < 0 || r >= rows ? -1 : first + r);
   for (int64_t a = 0; a < S; ++a) {
     for (int64_t i0 = a; i0 < K; i0 += kGroup * S) {
       const int64_t group = std::min(kGroup, ceil_div(K - i0, S));
@@ -174,17 +155,10 @@ void kernel_gradient_tile(const Shape& s, const Slot& x, const Slot& dy, int64_t
       int64_t begin = 0, end = rows + group - 1;
       while (begin < end && (first + begin) * S + i0 < s.top) ++begin;
       while (begin < end && (first + end - 1) * S + i0 - s.top >= s.height) --end;
-      accumulate_group<K>(group, padded.data + (i0 + begin * S) * padded.row(), S * padded.row(), shift.data(),
-                          slopes.data + (spare + begin) * length, length, end - begin, length, period, sums);
-      for (int64_t i = 0; i < group; ++i) {
-        for (int64_t j = 0; j < K; ++j) {
-          float* to = part + ((i0 + i * S) * K + j) * s.channels;
-          const float* from = sums + (i * K + j) * period;
-          std::fill(to, to + s.channels, 0.0f);
-          for (int64_t u = 0; u < period; u += s.channels)
-            for (int64_t c = 0; c < s.channels; ++c) to[c] += from[u + c];
-        }
-      }
+      for (int64_t c = 0; c < s.channels; c += kLanes)
+        accumulate_group<K, S>(group)(padded.at(i0 + begin * S, 0) + c, S * padded.row(),
+                                      slopes.at(spare + begin, 0) + c, slopes.row(), padded.pixel(), end - begin,
+                                      s.out_width, part + i0 * K * s.channels + c, s.channels, s.channels - c);
     }
   }
 }

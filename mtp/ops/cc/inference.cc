@@ -39,8 +39,9 @@ struct Layer {
 
 // Layers that read the same padded rows; s has the largest of their windows.
 void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const std::vector<Layer>& layers) {
-  const int64_t phase = forward_phase(s);
-  const Tiling tiling(s.batch, s.out_height, most_rows(s.stride * s.stride * phase), 2 * kRows);
+  const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
+  const Tiling tiling(s.batch, s.out_height, most_rows(s.stride * layout.row()), 2 * kRows);
+  const int64_t pixel = layout.pixel(), filtered_row = s.out_width * pixel;
   int64_t products = 0;
   for (const Layer& layer : layers) products += layer.products(s.batch * s.out_height * s.out_width);
   for_each_tile(pool, tiling.tiles, products, [&](int64_t tile) {
@@ -57,19 +58,17 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
     const int64_t rows = last - first;
     if (rows == 0) return;
     const int64_t count = (rows - 1) * s.stride + s.window;
-    float* data = scratch(count * s.stride * phase + rows * s.out_row() + kLanes);
-    const Padded padded{data, s.channels, s.left, s.stride, phase};
-    float* filtered = data + count * padded.row();
+    const Padded padded = layout.in(scratch(count * layout.row() + rows * filtered_row));
+    float* filtered = padded.data + count * padded.row();
     padded.fill_rows(slot, first * s.stride - s.top, count, true);
     for (const Layer& layer : layers) {
       const int64_t offset = (s.window - layer.window) / 2;
-      const std::vector<int64_t> shift = tap_shifts(padded, layer.window, offset);
       dispatch(layer.window, s.stride, [&](auto k, auto step) {
-        correlate<step(), k(), k()>(padded.data + offset * padded.row(), padded.row(), shift.data(), layer.taps,
-                                    filtered, s.out_row(), s.out_row(), rows);
+        correlate<step(), k(), k()>(padded.at(offset, offset), padded.row(), layer.taps,
+                                    {filtered, filtered_row, pixel, s.out_width}, rows);
       });
       const int64_t at = (b * s.out_height + first) * s.out_width * layer.matrix.features;
-      multiply(filtered, rows * s.out_width, layer.matrix, layer.affine, layer.onto ? layer.onto + at : nullptr,
+      multiply({filtered, pixel}, rows * s.out_width, layer.matrix, layer.affine, layer.onto ? layer.onto + at : nullptr,
                layer.y + at);
     }
   });
@@ -86,7 +85,7 @@ void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const flo
     const Slot slot = picture_slot(x, height, width, channels, sizes, b);
     float* to = y + b * height * row;
     const int64_t first = skip_empty(slot, tiling.first(tile), last, row, to);
-    multiply(slot.data + first * from_row, (last - first) * width, matrix, affine, nullptr, to + first * row);
+    multiply({slot.data + first * from_row, channels}, (last - first) * width, matrix, affine, nullptr, to + first * row);
   });
 }
 
@@ -95,21 +94,22 @@ inline Vector larger(Vector a, Vector b) { return (b > a) | (b != b) ? b : a; }
 
 // The largest number of each 3x3 window, stride 2, among them zeros around the picture.
 void max_pool(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, float* y) {
-  const int64_t phase = forward_phase(s);
-  const Tiling tiling(s.batch, s.out_height, most_rows(4 * phase), 1);
+  const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
+  const Tiling tiling(s.batch, s.out_height, most_rows(2 * layout.row()), 1);
   for_each_tile(pool, tiling.tiles, kCost * s.batch * s.height * s.row(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
-    const Padded padded{scratch((2 * rows + 1) * 2 * phase), s.channels, s.left, 2, phase};
+    const Padded padded = layout.in(scratch((2 * rows + 1) * layout.row()));
     padded.fill_rows(input_slot(s, x, sizes, b), 2 * first - s.top, 2 * rows + 1, false);
-    const std::vector<int64_t> shift = tap_shifts(padded, 3);
+    float* to = y + (b * s.out_height + first) * s.out_row();
     for (int64_t r = 0; r < rows; ++r) {
-      const float* from = padded.data + 2 * r * padded.row();
-      float* to = y + (b * s.out_height + first + r) * s.out_row();
-      for (int64_t t = 0; t < s.out_row(); t += kLanes) {
-        Vector most = load(from + t);
-        for (int64_t i = 0; i < 3; ++i)
-          for (int64_t j = 0; j < 3; ++j) most = larger(most, load(from + i * padded.row() + shift[j] + t));
-        store(to + t, most, s.out_row() - t);
+      for (int64_t w = 0; w < s.out_width; ++w, to += s.channels) {
+        for (int64_t c = 0; c < s.channels; c += kLanes) {
+          const float* from = padded.at(2 * r, 2 * w) + c;
+          Vector most = load(from);
+          for (int64_t i = 0; i < 3; ++i)
+            for (int64_t j = 0; j < 3; ++j) most = larger(most, load(from + i * padded.row() + j * padded.pixel()));
+          store(to + c, most, s.channels - c);
+        }
       }
     }
   });
@@ -156,7 +156,7 @@ void stem(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x,
           std::memcpy(patch, slot.data + ((2 * h + r) * width + 2 * w) * 3, kWindow * sizeof(float));
       }
     }
-    multiply(patches, (last - first) * out_width, matrix, affine, nullptr, to + first * row);
+    multiply({patches, 3 * kWindow}, (last - first) * out_width, matrix, affine, nullptr, to + first * row);
     rectify(to + first * row, to + first * row, (last - first) * row);
   });
 }

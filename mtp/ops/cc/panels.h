@@ -31,6 +31,14 @@ struct Mask {
 };
 #endif
 
+// Pixels of C numbers, `stride` numbers apart.
+struct Pixels {
+  const float* data;
+  int64_t stride;
+
+  const float* at(int64_t pixel) const { return data + pixel * stride; }
+};
+
 // A (C, F) matrix; where there are no masks, a copy whose rows are whole vectors, with zeros at their ends.
 struct Panels {
   int64_t channels, features, row;
@@ -60,10 +68,11 @@ struct Target {
   }
 };
 
-// y[p][...] = scale[...] * sum over c of x[p][c] panel[c][...] + shift[...] + onto[p][...] for `Pixels` pixels.
-template <int Pixels, int Vectors>
-void multiply_block(const float* x, int64_t channels, const float* panel, int64_t row, const Target& to) {
-  Vector sum[Pixels][Vectors] = {};
+// y[p][...] = scale[...] * sum over c of x[p][c] panel[c][...] + shift[...] + onto[p][...] for `Count` pixels.
+template <int Count, int Vectors>
+void multiply_block(const float* x, int64_t stride, int64_t channels, const float* panel, int64_t row,
+                    const Target& to) {
+  Vector sum[Count][Vectors] = {};
   const Mask last(to.width - (Vectors - 1) * kLanes);
   for (int64_t c = 0; c < channels; ++c, panel += row) {
     Vector k[Vectors];
@@ -71,9 +80,9 @@ void multiply_block(const float* x, int64_t channels, const float* panel, int64_
     for (int v = 0; v < Vectors - 1; ++v) k[v] = load(panel + v * kLanes);
     k[Vectors - 1] = last.load(panel + (Vectors - 1) * kLanes);
 #pragma GCC unroll 16
-    for (int p = 0; p < Pixels; ++p) {
+    for (int p = 0; p < Count; ++p) {
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sum[p][v] += x[p * channels + c] * k[v];
+      for (int v = 0; v < Vectors; ++v) sum[p][v] += x[p * stride + c] * k[v];
     }
   }
 #pragma GCC unroll 4
@@ -81,34 +90,34 @@ void multiply_block(const float* x, int64_t channels, const float* panel, int64_
     const int64_t at = v * kLanes, count = to.width - at;
     const Vector scale = load(to.scale + at, count), shift = load(to.shift + at, count);
 #pragma GCC unroll 16
-    for (int p = 0; p < Pixels; ++p) sum[p][v] = sum[p][v] * scale + shift;
+    for (int p = 0; p < Count; ++p) sum[p][v] = sum[p][v] * scale + shift;
     if (to.onto) {
 #pragma GCC unroll 16
-      for (int p = 0; p < Pixels; ++p) sum[p][v] += load(to.onto + p * to.features + at, count);
+      for (int p = 0; p < Count; ++p) sum[p][v] += load(to.onto + p * to.features + at, count);
     }
 #pragma GCC unroll 16
-    for (int p = 0; p < Pixels; ++p) store(to.y + p * to.features + at, sum[p][v], count);
+    for (int p = 0; p < Count; ++p) store(to.y + p * to.features + at, sum[p][v], count);
   }
 }
 
 template <int Vectors>
-void multiply_panel(const float* x, int64_t pixels, int64_t channels, const float* panel, int64_t row,
+void multiply_panel(const Pixels& x, int64_t pixels, int64_t channels, const float* panel, int64_t row,
                     const Target& to) {
-  constexpr int kPixels = pixels_at_once(Vectors);
-  if (pixels < kPixels) {
+  constexpr int kCount = pixels_at_once(Vectors);
+  if (pixels < kCount) {
     for (int64_t p = 0; p < pixels; ++p)
-      multiply_block<1, Vectors>(x + p * channels, channels, panel, row, to.at(p));
+      multiply_block<1, Vectors>(x.at(p), x.stride, channels, panel, row, to.at(p));
     return;
   }
   // the last block begins early enough to be whole, and writes some pixels twice
-  for (int64_t block = 0; block < pixels; block += kPixels) {
-    const int64_t p = std::min(block, pixels - kPixels);
-    multiply_block<kPixels, Vectors>(x + p * channels, channels, panel, row, to.at(p));
+  for (int64_t block = 0; block < pixels; block += kCount) {
+    const int64_t p = std::min(block, pixels - kCount);
+    multiply_block<kCount, Vectors>(x.at(p), x.stride, channels, panel, row, to.at(p));
   }
 }
 
 // x times the matrix, for `pixels` pixels in a row.
-inline void multiply(const float* x, int64_t pixels, const Panels& matrix, const Target& to) {
+inline void multiply(const Pixels& x, int64_t pixels, const Panels& matrix, const Target& to) {
   for (int64_t first = 0; first < matrix.features;) {
     // panels of three vectors, but never one of four left over
     const int64_t left = ceil_div(matrix.features - first, kLanes);

@@ -32,7 +32,7 @@ struct Affine {
 };
 
 // y = scale * x matrix + shift + onto for `pixels` pixels in a row; onto may be null.
-inline void multiply(const float* x, int64_t pixels, const Matrix& matrix, const Affine& affine, const float* onto,
+inline void multiply(const Pixels& x, int64_t pixels, const Matrix& matrix, const Affine& affine, const float* onto,
                      float* y) {
   const Target to{y, affine.scale, affine.shift, onto, matrix.features, matrix.features};
 #if defined(MTP_AMX)

@@ -88,22 +88,22 @@ inline Slot picture_slot(const float* map, int64_t height, int64_t width, int64_
 }
 
 // NaN stays NaN, as in jax.nn.relu.
+inline Vector rectified(Vector v) { return v < 0 ? Vector{} : v; }
+
 inline void rectify(float* to, const float* from, int64_t length) {
-  for (int64_t t = 0; t < length; t += kLanes) {
-    const Vector v = load(from + t, length - t);
-    store(to + t, v < 0 ? Vector{} : v, length - t);
-  }
+  for (int64_t t = 0; t < length; t += kLanes) store(to + t, rectified(load(from + t, length - t)), length - t);
 }
 
-inline void copy(float* to, const float* from, int64_t length) {
-  for (int64_t t = 0; t < length; t += kLanes) store(to + t, load(from + t, length - t), length - t);
-}
-
-// Each thread keeps its scratch: fresh pages for every call would cost as much as the arithmetic.
+// Each thread keeps its scratch, which begins with a line of the cache: fresh pages for every call would cost as much as
+// the arithmetic.
 inline float* scratch(int64_t size) {
-  static thread_local std::vector<float> buffer;
-  if (static_cast<int64_t>(buffer.size()) < size) buffer.resize(size);
-  return buffer.data();
+  struct alignas(64) Line {
+    float numbers[16];
+  };
+  static thread_local std::vector<Line> buffer;
+  const size_t lines = ceil_div(size, 16);
+  if (buffer.size() < lines) buffer.resize(lines);
+  return buffer.data()->numbers;
 }
 
 // Calls body(tile) for all tiles, here from the first on and on idle threads of XLA's pool from the last on: the tiles

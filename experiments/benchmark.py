@@ -1,8 +1,8 @@
 """What the benchmarks share: contenders in processes of their own, alternating pairs, rows of one table.
 
-Each contender runs in its own process, so that thread pools do not disturb each other, with huge pages for large
-blocks of memory: XLA gets its temporary arrays anew for each run, and a small page costs a fault each time. Two of
-them are compared by taking turns, ours and theirs, and the median of the pairs' ratios counts: what else the machine
+Each contender runs in its own process, so that thread pools do not disturb each other, with huge pages and freed memory
+kept: XLA and PyTorch get temporary arrays anew for each run, and a new page costs a fault and being filled with zeros.
+Two of them are compared by taking turns, ours and theirs, and the median of the pairs' ratios counts: what else the machine
 does then hits both.
 """
 
@@ -26,6 +26,8 @@ RESULTS = Path(__file__).with_name("results")
 CORES = 2
 PAUSE = 0.3  # seconds between turns: idle worker threads of a peer spin for up to 0.2 s
 TURN = 0.5  # seconds at least of a turn's runs
+# read when a process starts: huge pages, and freed memory is kept, as `mtp.memory` does it for ours on the command line
+MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 LONG = 4.0  # seconds of a run from which on the first one counts
 PACKAGES = ("jax", "flax", "torch", "onnxruntime", "openvino", "keras", "pillow", "grain", "numpy")
 HEADER = ("what", "ours", "against", "theirs", "measured", "target", "met")
@@ -58,7 +60,7 @@ class Contender:
     """
 
     def __init__(self, build: Callable[..., Run], *arguments: Any):
-        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # read when a process starts
+        os.environ["GLIBC_TUNABLES"] = MEMORY
         context = multiprocessing.get_context("spawn")
         self._pipe, there = context.Pipe()
         self._process = context.Process(target=_serve, args=(there, build, arguments), daemon=True)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from experiments.benchmark import Missing, Run, random_pictures
-from mtp import experiment, optim
+from mtp import experiment, memory, optim
 from mtp.config import CACHE, Config, ConfigError, get_config
 from mtp.data import buckets
 from mtp.data.buckets import Shape
@@ -27,7 +27,8 @@ PATHS = {"plain": False, "native kernel": True}  # run.native; the kernel is bui
 
 
 def cached(folder: str = str(CACHE / "xla")) -> None:
-    """Compiled programs are kept and found in `folder`, by default where the command line keeps its own."""
+    """As on the command line, freed memory is kept, and compiled programs are kept and found in `folder`."""
+    memory.keep_freed()
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 

@@ -15,7 +15,7 @@ from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mtp import breakdown, evaluate, optim, weighting
+from mtp import breakdown, evaluate, memory, optim, weighting
 from mtp.config import CACHE, Config, ConfigError
 from mtp.data.buckets import Shape
 from mtp.data.load import load
@@ -104,15 +104,16 @@ class Training(Experiment):
 
 
 def configure(config: Config) -> None:
-    """Settings of libraries: where compiled programs are kept, that checkpoints are written silently, and whether sums
-    on a GPU have one order.
+    """Settings of libraries: where compiled programs are kept, that checkpoints are written silently, what becomes of
+    freed memory, and whether sums on a GPU have one order.
 
-    The last must come before jax' first look at its devices.
+    The last two must come before jax' first look at its devices.
     """
     logging.set_verbosity(logging.ERROR)
     cache = config.run.compile_cache or str(CACHE / "xla")
     jax.config.update("jax_compilation_cache_dir", cache)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    memory.keep_freed()
     if config.run.deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
         print(f"XLA_FLAGS={os.environ['XLA_FLAGS']}")

@@ -13,7 +13,7 @@ FLOORS = (
     {"ops"},
     {"losses", "weighting", "metrics", "log"},
     {"models", "data", "ldl", "intervals", "references"},
-    {"optim", "mesh", "checkpoint", "step", "executables"},
+    {"optim", "mesh", "memory", "checkpoint", "step", "executables"},
     {"evaluate", "programs"},
     {"breakdown"},
     {"experiment", "results", "report"},

@@ -13,6 +13,8 @@ from mtp.mesh import data_mesh, put_batch, replicated
 
 TWO_DEVICES = """
 import jax, numpy as np
+from mtp.memory import keep_freed
+keep_freed()  # programs start in the calling thread, also those for several devices
 from mtp.mesh import batch_sharding, data_mesh, put_batch, replicated
 mesh = data_mesh()
 assert mesh.size == 2 and data_mesh(1).size == 1

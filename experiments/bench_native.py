@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from experiments import ours
+from mtp import memory
 from mtp.config import get_config
 from mtp.mesh import compiler_options
 from mtp.ops import native
@@ -232,6 +233,7 @@ def bench_model(backbone: str) -> None:
 
 
 def main(*parts: str) -> None:
+    memory.keep_freed()
     native.load()
     print(f"{date.today()}, {os.cpu_count()} cores, CPU, jax {jax.__version__}, float32", flush=True)
     single = {"layers": bench_layers, "others": bench_others, "inference": bench_inference}

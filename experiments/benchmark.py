@@ -1,9 +1,9 @@
 """What the benchmarks share: contenders in processes of their own, alternating pairs, rows of one table.
 
-Each contender runs in its own process, so that thread pools do not disturb each other, with huge pages and freed memory
-kept: XLA and PyTorch get temporary arrays anew for each run, and a new page costs a fault and being filled with zeros.
-Two of them are compared by taking turns, ours and theirs, and the median of the pairs' ratios counts: what else the machine
-does then hits both.
+Each contender runs in its own process, so that thread pools do not disturb each other, with huge pages and freed
+memory kept: XLA and PyTorch get temporary arrays anew for each run, and a new page costs a fault and being filled with
+zeros. Two of them are compared by taking turns, ours and theirs, and the median of the pairs' ratios counts: what else
+the machine does then hits both.
 """
 
 import dataclasses

@@ -27,6 +27,7 @@ import jax
 
 from experiments import ours
 from experiments.benchmark import Missing, machine
+from mtp import memory
 from mtp.mesh import compiler_options
 from mtp.step import eval_step
 
@@ -113,6 +114,7 @@ def traced(program: Any, run: Callable[[], Any]) -> Profile:
 
 
 def main() -> None:
+    memory.keep_freed()
     print(f"# Where the time goes\n\n`python -m experiments.profile_steps`, {date.today()}, {machine()}\n")
     for training in (False, True):
         for path, native in ours.PATHS.items():

@@ -142,13 +142,15 @@ struct Tiles {
 // Cuts pixels into rows of tiles: of each 32 channels the three parts one after another.
 struct Cutting {
   const float* from;
-  TileRow *to, *end;
-  int64_t depth, left, rest;  // left: blocks of channels of the pixel; rest: from its last block to the next pixel
-  __mmask16 first, second;        // of the last block
+  TileRow *to = nullptr, *end = nullptr;
+  int64_t depth, columns, rest, gap;  // rest: from the last block of a pixel to the next pixel; gap: to the next row
+  int64_t blocks_left, pixels_left;   // of the pixel, of the row
+  __mmask16 first, second;            // lanes of the last block
 
   Cutting(const Pixels& x, int64_t channels, int64_t depth)
-      : from(x.data), to(nullptr), end(nullptr), depth(depth), left(depth), rest(x.stride - (depth - 1) * kDepth),
-        first(lanes(channels - (depth - 1) * kDepth)), second(lanes(channels - (depth - 1) * kDepth - kSide)) {}
+      : from(x.data), depth(depth), columns(x.columns), rest(x.stride - (depth - 1) * kDepth), gap(x.gap),
+        blocks_left(depth), pixels_left(x.columns), first(lanes(channels - (depth - 1) * kDepth)),
+        second(lanes(channels - (depth - 1) * kDepth - kSide)) {}
 
   int64_t row() const { return depth * kParts; }
   // Where the next pixels' rows go.
@@ -157,7 +159,7 @@ struct Cutting {
     end = rows + pixels * row();
   }
   MTP_INLINE void block() {
-    const bool last = --left == 0;
+    const bool last = --blocks_left == 0;
     __m512 a = _mm512_maskz_loadu_ps(last ? first : 0xffff, from);
     __m512 b = _mm512_maskz_loadu_ps(last ? second : 0xffff, from + kSide);
     store_pairs(to, a, b);
@@ -167,28 +169,35 @@ struct Cutting {
     store_pairs(to + 2, a, b);
     to += kParts;
     from += last ? rest : kDepth;
-    left = last ? depth : left;
+    if (last) {
+      blocks_left = depth;
+      if (--pixels_left == 0) {
+        pixels_left = columns;
+        from += gap;
+      }
+    }
   }
   MTP_INLINE void blocks(int64_t most) {
     for (int64_t i = 0; i < most && to != end; ++i) block();
   }
 };
 
-// Makes results of the sums of up to N tiles beside one another, pixel by pixel.
-template <int N>
+// Makes results of the sums of up to three tiles beside one another, pixel by pixel.
 struct Finishing {
   const float* sums = nullptr;
-  int64_t left = 0, tiles = 0, features = 0;  // left: pixels
   float* y = nullptr;
   const float *scale = nullptr, *shift = nullptr, *onto = nullptr;
-  __mmask16 last = 0;  // of the last tile
+  int64_t features = 0, columns = 0, gap = 0;
+  int64_t left = 0, pixels_left = 0, tiles = 0;  // of the sums, of the row
+  __mmask16 last = 0;                            // lanes of the last tile
 
   Finishing() = default;
-  Finishing(const float* sums, int64_t pixels, int64_t tiles, const Target& to)
-      : sums(sums), left(pixels), tiles(tiles), features(to.features), y(to.y), scale(to.scale), shift(to.shift),
-        onto(to.onto), last(lanes(to.width - (tiles - 1) * kSide)) {}
+  Finishing(const float* sums, int64_t pixels, int64_t tiles, const Target& to, int64_t pixels_left)
+      : sums(sums), y(to.y), scale(to.scale), shift(to.shift), onto(to.onto), features(to.features),
+        columns(to.columns), gap(to.gap), left(pixels), pixels_left(pixels_left), tiles(tiles),
+        last(lanes(to.width - (tiles - 1) * kSide)) {}
 
-  MTP_INLINE void row() {
+  MTP_INLINE void pixel() {
     for (int64_t n = 0; n < tiles; ++n) {
       const __mmask16 mask = n + 1 == tiles ? last : 0xffff;
       __m512 v = _mm512_load_ps(sums + n * kColumn) * _mm512_maskz_loadu_ps(mask, scale + n * kSide) +
@@ -197,12 +206,17 @@ struct Finishing {
       _mm512_mask_storeu_ps(y + n * kSide, mask, v);
     }
     sums += kSide;
-    y += features;
-    if (onto) onto += features;
+    int64_t step = features;
+    if (--pixels_left == 0) {
+      pixels_left = columns;
+      step += gap;
+    }
+    y += step;
+    if (onto) onto += step;
     --left;
   }
-  MTP_INLINE void rows(int64_t most) {
-    for (int64_t i = 0; i < most && left > 0; ++i) row();
+  MTP_INLINE void some(int64_t most) {
+    for (int64_t i = 0; i < most && left > 0; ++i) pixel();
   }
 };
 
@@ -229,15 +243,15 @@ MTP_INLINE void add_products() {
 
 // The sums of M tiles of pixels with N columns of tiles of the matrix, while vectors cut the next pixels and finish the
 // sums before: the unit works beside them, but is fed only some hundred instructions ahead.
-template <int M, int N, int Most>
+template <int M, int N>
 MTP_INLINE void multiply_block(const TileRow* pixels, const TileRow* matrix, int64_t depth, float* sums,
-                               Cutting& cutting, int64_t cuts, Finishing<Most>& finishing, int64_t finished) {
+                               Cutting& cutting, int64_t cuts, Finishing& finishing, int64_t finished) {
   const int64_t row = depth * kParts, column = depth * kParts * kSide;
   tile_zero<0>();
   if constexpr (M * N > 1) tile_zero<1>();
   if constexpr (M * N > 2) tile_zero<2>();
   if constexpr (M * N > 3) tile_zero<3>();
-#define MTP_PRODUCTS add_products<M, N>(), cutting.blocks(cuts), finishing.rows(finished)
+#define MTP_PRODUCTS add_products<M, N>(), cutting.blocks(cuts), finishing.some(finished)
   for (int64_t k = 0; k < depth; ++k, pixels += kParts, matrix += kParts * kSide) {
     load_matrix<N>(matrix + 2 * kSide, column), load_pixels<M>(pixels, row), MTP_PRODUCTS;
     load_matrix<N>(matrix + kSide, column), MTP_PRODUCTS;
@@ -255,15 +269,15 @@ MTP_INLINE void multiply_block(const TileRow* pixels, const TileRow* matrix, int
 }
 
 template <int M, int N>
-void multiply_blocks(const Pixels& x, int64_t pixels, const Tiles& matrix, const Target& to) {
+void multiply_blocks(const Pixels& x, int64_t rows, const Tiles& matrix, const Target& to) {
   constexpr int64_t kAtOnce = M * kSide;
   static thread_local std::vector<TileRow> buffer;
   alignas(64) float sums[2][N * kColumn];
   const TileRow* ordered = matrix.ordered();
   const TileRegisters registers;
-  Finishing<N> finishing;
+  Finishing finishing;
   Cutting cutting(x, matrix.channels, matrix.depth);
-  const int64_t block = kAtOnce * cutting.row();
+  const int64_t pixels = rows * x.columns, block = kAtOnce * cutting.row();
   if (static_cast<int64_t>(buffer.size()) < 2 * block) buffer.resize(2 * block);
   TileRow *now = buffer.data(), *next = now + block;
   const int64_t gaps = 6 * matrix.depth;  // between products
@@ -273,28 +287,29 @@ void multiply_blocks(const Pixels& x, int64_t pixels, const Tiles& matrix, const
   cutting.blocks(block);
   int turn = 0;
   for (int64_t p = 0; p < pixels; p += kAtOnce, std::swap(now, next)) {
-    const int64_t count = std::min(kAtOnce, pixels - p);
+    const int64_t count = std::min(kAtOnce, pixels - p), row = p / x.columns, column = p % x.columns;
+    const Target here = to.moved(p * to.features + row * to.gap);
     cutting.into(next, std::clamp<int64_t>(pixels - p - kAtOnce, 0, kAtOnce));
     for (int64_t n = 0; n < matrix.width; n += N, turn = 1 - turn) {
       const int64_t across = std::min<int64_t>(N, matrix.width - n);
       const TileRow* columns = ordered + n * matrix.column();
 #define MTP_BLOCK(m, n) \
-  multiply_block<m, n, N>(now, columns, matrix.depth, sums[turn], cutting, cuts, finishing, finished)
+  multiply_block<m, n>(now, columns, matrix.depth, sums[turn], cutting, cuts, finishing, finished)
       if constexpr (N == 3) MTP_BLOCK(1, 3);
       else if (count > kSide) across == 2 ? MTP_BLOCK(2, 2) : MTP_BLOCK(2, 1);
       else across == 2 ? MTP_BLOCK(1, 2) : MTP_BLOCK(1, 1);
 #undef MTP_BLOCK
-      finishing.rows(kAtOnce);
-      finishing = Finishing<N>(sums[turn], count, across, to.at(p).from(n * kSide));
+      finishing.some(kAtOnce);
+      finishing = Finishing(sums[turn], count, across, here.from(n * kSide), x.columns - column);
     }
     cutting.blocks(block);
   }
-  finishing.rows(kAtOnce);
+  finishing.some(kAtOnce);
 }
 
 // As that of Panels. Three columns of tiles at once where there are no more, so that none is left over.
-inline void multiply(const Pixels& x, int64_t pixels, const Tiles& matrix, const Target& to) {
-  matrix.width == 3 ? multiply_blocks<1, 3>(x, pixels, matrix, to) : multiply_blocks<2, 2>(x, pixels, matrix, to);
+inline void multiply(const Pixels& x, int64_t rows, const Tiles& matrix, const Target& to) {
+  matrix.width == 3 ? multiply_blocks<1, 3>(x, rows, matrix, to) : multiply_blocks<2, 2>(x, rows, matrix, to);
 }
 
 }  // namespace mtp

@@ -18,11 +18,22 @@ using Channels = ffi::Buffer<ffi::F32, 1>;
 
 constexpr int64_t kCost = 8;  // of a number that is copied, in products
 
-// Writes zeros to the tile's rows above the picture; the first row that is left.
-int64_t skip_empty(const Slot& slot, int64_t first, int64_t last, int64_t row, float* y) {
-  const int64_t top = std::clamp(slot.width == slot.left ? last : slot.top, first, last);
-  std::fill_n(y + first * row, (top - first) * row, 0.0f);
-  return top;
+// The part of a tile that lies in its picture: rows from `first` on, of which the columns from `left` on.
+struct Inside {
+  int64_t first, rows, left, columns;
+};
+
+Inside inside(const Slot& slot, int64_t first, int64_t last) {
+  const int64_t left = std::min(slot.left, slot.width);
+  const int64_t top = std::clamp(left == slot.width ? last : slot.top, first, last);
+  return {top, last - top, left, slot.width - left};
+}
+
+// Writes zeros to the rest of the tile, of a map y of one slot.
+void clear_outside(const Inside& part, int64_t first, int64_t features, float* y) {
+  const int64_t row = (part.left + part.columns) * features;
+  std::fill_n(y + first * row, (part.first - first) * row, 0.0f);
+  for (int64_t r = 0; r < part.rows; ++r) std::fill_n(y + (part.first + r) * row, part.left * features, 0.0f);
 }
 
 // One of the separable layers of a map: what it is made of, what is added to its result, or null, and the result.
@@ -41,7 +52,7 @@ struct Layer {
 void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const std::vector<Layer>& layers) {
   const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
   const Tiling tiling(s.batch, s.out_height, most_rows(s.stride * layout.row()), 2 * kRows);
-  const int64_t pixel = layout.pixel(), filtered_row = s.out_width * pixel;
+  const int64_t pixel = layout.pixel();
   int64_t products = 0;
   for (const Layer& layer : layers) products += layer.products(s.batch * s.out_height * s.out_width);
   for_each_tile(pool, tiling.tiles, products, [&](int64_t tile) {
@@ -50,26 +61,25 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
     // of stride 2, the rows from the bottom are halved as the sizes are
     const Slot out{nullptr, s.out_height, s.out_width, s.out_height - ceil_div(s.height - slot.top, s.stride),
                    s.out_width - ceil_div(s.width - slot.left, s.stride)};
-    int64_t first = last;
+    const Inside part = inside(out, tiling.first(tile), last);
     for (const Layer& layer : layers) {
-      const int64_t row = s.out_width * layer.matrix.features;
-      first = skip_empty(out, tiling.first(tile), last, row, layer.y + b * s.out_height * row);
+      const int64_t features = layer.matrix.features;
+      clear_outside(part, tiling.first(tile), features, layer.y + b * s.out_height * s.out_width * features);
     }
-    const int64_t rows = last - first;
-    if (rows == 0) return;
-    const int64_t count = (rows - 1) * s.stride + s.window;
-    const Padded padded = layout.in(scratch(count * layout.row() + rows * filtered_row));
+    if (part.rows == 0) return;
+    const int64_t count = (part.rows - 1) * s.stride + s.window, filtered_row = part.columns * pixel;
+    const Padded padded = layout.in(scratch(count * layout.row() + part.rows * filtered_row));
     float* filtered = padded.data + count * padded.row();
-    padded.fill_rows(slot, first * s.stride - s.top, count, true);
+    padded.fill_rows(slot, part.first * s.stride - s.top, count, true);
     for (const Layer& layer : layers) {
-      const int64_t offset = (s.window - layer.window) / 2;
+      const int64_t offset = (s.window - layer.window) / 2, features = layer.matrix.features;
       dispatch(layer.window, s.stride, [&](auto k, auto step) {
-        correlate<step(), k(), k()>(padded.at(offset, offset), padded.row(), layer.taps,
-                                    {filtered, filtered_row, pixel, s.out_width}, rows);
+        correlate<step(), k(), k()>(padded.at(offset, offset + part.left * step()), padded.row(), layer.taps,
+                                    {filtered, filtered_row, pixel, part.columns}, part.rows);
       });
-      const int64_t at = (b * s.out_height + first) * s.out_width * layer.matrix.features;
-      multiply({filtered, pixel}, rows * s.out_width, layer.matrix, layer.affine, layer.onto ? layer.onto + at : nullptr,
-               layer.y + at);
+      const int64_t at = ((b * s.out_height + part.first) * s.out_width + part.left) * features;
+      multiply({filtered, pixel, part.columns}, part.rows, layer.matrix, layer.affine,
+               layer.onto ? layer.onto + at : nullptr, layer.y + at, part.left * features);
     }
   });
 }
@@ -78,14 +88,17 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
 void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x, Sizes sizes,
                 const Matrix& matrix, const Affine& affine, float* y) {
   const int64_t batch = shape[0], height = shape[1], width = shape[2], channels = shape[3];
-  const int64_t from_row = width * channels, row = width * matrix.features;
-  const Tiling tiling(batch, height, std::max<int64_t>(1, 65536 / from_row), 1);
-  for_each_tile(pool, tiling.tiles, batch * height * row * channels, [&](int64_t tile) {
-    const int64_t b = tiling.slot(tile), last = tiling.last(tile);
+  const int64_t features = matrix.features;
+  const Tiling tiling(batch, height, std::max<int64_t>(1, 65536 / (width * channels)), 1);
+  for_each_tile(pool, tiling.tiles, batch * height * width * features * channels, [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile);
     const Slot slot = picture_slot(x, height, width, channels, sizes, b);
-    float* to = y + b * height * row;
-    const int64_t first = skip_empty(slot, tiling.first(tile), last, row, to);
-    multiply({slot.data + first * from_row, channels}, (last - first) * width, matrix, affine, nullptr, to + first * row);
+    const Inside part = inside(slot, tiling.first(tile), tiling.last(tile));
+    clear_outside(part, tiling.first(tile), features, y + b * height * width * features);
+    if (part.rows == 0) return;
+    const int64_t at = part.first * width + part.left;
+    multiply({slot.data + at * channels, channels, part.columns, part.left * channels}, part.rows, matrix, affine,
+             nullptr, y + (b * height * width + at) * features, part.left * features);
   });
 }
 
@@ -122,13 +135,15 @@ void join(ffi::ThreadPool& pool, const std::vector<Map>& maps, Sizes sizes, ffi:
   for_each_tile(pool, tiling.tiles, kCost * batch * height * row, [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), last = tiling.last(tile);
     float* to = y + b * height * row;
-    const int64_t first = skip_empty(picture_slot(to, height, width, features, sizes, b), tiling.first(tile), last,
-                                     row, to);
-    to += first * row;
+    const Inside part = inside(picture_slot(to, height, width, features, sizes, b), tiling.first(tile), last);
+    clear_outside(part, tiling.first(tile), features, to);
     for (const Map& map : maps) {
       const int64_t channels = map.dimensions()[3];
-      const float* from = map.typed_data() + (b * height + first) * width * channels;
-      for (int64_t p = 0; p < (last - first) * width; ++p) rectify(to + p * features, from + p * channels, channels);
+      for (int64_t r = part.first; r < last; ++r) {
+        const float* from = map.typed_data() + ((b * height + r) * width + part.left) * channels;
+        for (int64_t w = part.left; w < width; ++w, from += channels)
+          rectify(to + (r * width + w) * features, from, channels);
+      }
       to += channels;
     }
   });
@@ -145,19 +160,22 @@ void stem(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x,
   for_each_tile(pool, tiling.tiles, batch * out_height * row * 3 * kWindow, [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), last = tiling.last(tile);
     const Slot slot = picture_slot(x, height, width, 3, sizes, b);
+    const Slot out{nullptr, out_height, out_width, slot.top / 2, slot.left == width ? out_width : slot.left / 2};
+    const Inside part = inside(out, tiling.first(tile), last);
     float* to = y + b * out_height * row;
-    const Slot out{to, out_height, out_width, slot.top / 2, slot.left == width ? out_width : 0};
-    const int64_t first = skip_empty(out, tiling.first(tile), last, row, to);
-    float* patch = scratch((last - first) * out_width * 3 * kWindow);
+    clear_outside(part, tiling.first(tile), matrix.features, to);
+    if (part.rows == 0) return;
+    float* patch = scratch(part.rows * part.columns * 3 * kWindow);
     const float* patches = patch;
-    for (int64_t h = first; h < last; ++h) {
-      for (int64_t w = 0; w < out_width; ++w) {
+    for (int64_t h = part.first; h < last; ++h) {
+      for (int64_t w = part.left; w < out_width; ++w) {
         for (int64_t r = 0; r < 3; ++r, patch += kWindow)
           std::memcpy(patch, slot.data + ((2 * h + r) * width + 2 * w) * 3, kWindow * sizeof(float));
       }
     }
-    multiply({patches, 3 * kWindow}, (last - first) * out_width, matrix, affine, nullptr, to + first * row);
-    rectify(to + first * row, to + first * row, (last - first) * row);
+    to += part.first * row + part.left * matrix.features;
+    multiply({patches, 3 * kWindow, part.columns}, part.rows, matrix, affine, nullptr, to, part.left * matrix.features);
+    for (int64_t r = 0; r < part.rows; ++r, to += row) rectify(to, to, part.columns * matrix.features);
   });
 }
 

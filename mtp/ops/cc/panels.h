@@ -31,12 +31,12 @@ struct Mask {
 };
 #endif
 
-// Pixels of C numbers, `stride` numbers apart.
+// Pixels of C numbers, `stride` numbers apart, in rows of `columns`, behind each of which `gap` numbers are left out.
 struct Pixels {
   const float* data;
-  int64_t stride;
+  int64_t stride, columns, gap = 0;
 
-  const float* at(int64_t pixel) const { return data + pixel * stride; }
+  const float* at(int64_t pixel) const { return data + pixel * stride; }  // of the first row
 };
 
 // A (C, F) matrix; where there are no masks, a copy whose rows are whole vectors, with zeros at their ends.
@@ -54,17 +54,22 @@ struct Panels {
   }
 };
 
-// Where sums go, their scale and shift, and another map's numbers to be added, or null.
+// Where sums go, their scale and shift, and another map's numbers to be added, or null; rows as of Pixels.
 struct Target {
   float* y;
   const float *scale, *shift, *onto;
-  int64_t features, width;  // width: columns from the first on
+  int64_t features, width;  // width: columns of the matrix from the first on
+  int64_t columns, gap;
 
-  Target at(int64_t pixel) const {
-    return {y + pixel * features, scale, shift, onto ? onto + pixel * features : nullptr, features, width};
+  Target moved(int64_t numbers) const {
+    return {y + numbers, scale, shift, onto ? onto + numbers : nullptr, features, width, columns, gap};
   }
-  Target from(int64_t column) const {
-    return {y + column, scale + column, shift + column, onto ? onto + column : nullptr, features, width - column};
+  Target at(int64_t pixel) const { return moved(pixel * features); }  // of the first row
+  Target next_row() const { return moved(columns * features + gap); }
+  Target from(int64_t feature) const {
+    Target to = moved(feature);
+    to.scale += feature, to.shift += feature, to.width -= feature;
+    return to;
   }
 };
 
@@ -116,8 +121,8 @@ void multiply_panel(const Pixels& x, int64_t pixels, int64_t channels, const flo
   }
 }
 
-// x times the matrix, for `pixels` pixels in a row.
-inline void multiply(const Pixels& x, int64_t pixels, const Panels& matrix, const Target& to) {
+// x times the matrix, for `pixels` pixels of one row.
+inline void multiply_row(const Pixels& x, int64_t pixels, const Panels& matrix, const Target& to) {
   for (int64_t first = 0; first < matrix.features;) {
     // panels of three vectors, but never one of four left over
     const int64_t left = ceil_div(matrix.features - first, kLanes);
@@ -125,6 +130,15 @@ inline void multiply(const Pixels& x, int64_t pixels, const Panels& matrix, cons
     const auto multiplied = vectors == 3 ? multiply_panel<3> : vectors == 2 ? multiply_panel<2> : multiply_panel<1>;
     multiplied(x, pixels, matrix.channels, matrix.data + first, matrix.row, to.from(first));
     first += vectors * kLanes;
+  }
+}
+
+// The same for several rows, which are one where nothing is left out.
+inline void multiply(Pixels x, int64_t rows, const Panels& matrix, Target to) {
+  if (x.gap == 0 && to.gap == 0) return multiply_row(x, rows * x.columns, matrix, to);
+  for (int64_t r = 0; r < rows; ++r, to = to.next_row()) {
+    multiply_row(x, x.columns, matrix, to);
+    x.data += x.columns * x.stride + x.gap;
   }
 }
 

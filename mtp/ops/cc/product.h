@@ -31,14 +31,15 @@ struct Affine {
   const float *scale, *shift;
 };
 
-// y = scale * x matrix + shift + onto for `pixels` pixels in a row; onto may be null.
-inline void multiply(const Pixels& x, int64_t pixels, const Matrix& matrix, const Affine& affine, const float* onto,
-                     float* y) {
-  const Target to{y, affine.scale, affine.shift, onto, matrix.features, matrix.features};
+// y = scale * x matrix + shift + onto for `rows` rows of pixels, behind each of which y and onto leave out `gap` numbers;
+// onto may be null.
+inline void multiply(const Pixels& x, int64_t rows, const Matrix& matrix, const Affine& affine, const float* onto,
+                     float* y, int64_t gap) {
+  const Target to{y, affine.scale, affine.shift, onto, matrix.features, matrix.features, x.columns, gap};
 #if defined(MTP_AMX)
-  if (matrix.tiles) return multiply(x, pixels, *matrix.tiles, to);
+  if (matrix.tiles) return multiply(x, rows, *matrix.tiles, to);
 #endif
-  multiply(x, pixels, matrix.panels, to);
+  multiply(x, rows, matrix.panels, to);
 }
 
 }  // namespace mtp

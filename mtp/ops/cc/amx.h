@@ -10,7 +10,7 @@
 
 #include "panels.h"
 
-#if defined(__AMX_BF16__) && defined(__AVX512BW__) && defined(__linux__)
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512BW__) && defined(__linux__)
 #define MTP_AMX 1
 #define MTP_INLINE __attribute__((always_inline)) inline
 #include <sys/syscall.h>

@@ -208,7 +208,7 @@ def skipped(what: str, name: str, why: Exception) -> Row:
 
 
 def machine() -> str:
-    """Cores, processor and widest vector unit."""
+    """Cores, processor, widest vector unit, and matrix unit."""
     info = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     model = re.search(r"model name\s*: (.*)", info)
     vectors = "AVX-512" if "avx512f" in info else "AVX2" if "avx2" in info else ""
@@ -216,6 +216,7 @@ def machine() -> str:
         f"{multiprocessing.cpu_count()} cores",
         model[1] if model else platform.machine(),
         vectors,
+        "AMX" if "amx_bf16" in info else "",
         "CPU",
     ]
     return ", ".join(filter(None, parts))

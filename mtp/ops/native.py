@@ -1,8 +1,9 @@
 """The trunk's costly operations as compiled kernels for CPUs.  Built once, on request: python -m mtp.ops.native
 
-They give what the plain operations of this folder give, up to the order of float32 sums. XLA makes a depthwise
+They give what the plain operations of this folder give, up to the rounding of float32 sums. XLA makes a depthwise
 convolution of k * k products on CPUs and writes each to memory before it sums for batch norm; a kernel reads its
-inputs once, and the program also compiles faster. At inference one kernel does a whole layer, from ReLU to batch norm.
+inputs once, and the program also compiles faster. At inference one kernel does a whole layer, from ReLU to batch norm;
+where the processor has a matrix unit (AMX), each float32 goes through it as the sum of three bfloat16 numbers.
 Elsewhere than on CPUs all stays XLA's. The library lies in the user's cache, one for each source, jaxlib and CPU.
 """
 

@@ -36,13 +36,15 @@ inline bool has_tiles() {
 
 // All eight registers are tiles of 16 rows of 64 bytes until the end of the scope.
 struct TileRegisters {
+  struct alignas(64) Shapes {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {kSide, kSide, kSide, kSide, kSide, kSide, kSide, kSide};
+  };
+
   TileRegisters() {
-    struct alignas(64) {
-      uint8_t palette = 1, start = 0, reserved[14] = {};
-      uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {kSide, kSide, kSide, kSide, kSide, kSide, kSide, kSide};
-    } shapes;
-    _tile_loadconfig(&shapes);
+    static constexpr Shapes kShapes;
+    _tile_loadconfig(&kShapes);
   }
   ~TileRegisters() { _tile_release(); }
   TileRegisters(const TileRegisters&) = delete;
@@ -101,7 +103,8 @@ struct Tiles {
   // Rows of tiles of 16 features.
   int64_t column() const { return depth * kParts * kSide; }
 
-  // The matrix in the unit's order. Each thread makes it once: fetching what another core has just written takes longer.
+  // The matrix in the unit's order. Each thread makes it for itself: fetching what another core has just written takes
+  // longer.
   const TileRow* ordered() const {
     struct Ordered {
       int64_t number = 0;

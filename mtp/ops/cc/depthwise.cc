@@ -75,7 +75,8 @@ template <int K>
 void input_gradient_strided(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const float* dy,
                             const Taps* taps, float* dx) {
   constexpr int kEven = (K + 1) / 2, kOdd = K / 2;
-  const Padded layout{nullptr, s.channels, kEven - 1, kEven - 1 + std::max(s.out_width, (s.width - 1 + s.left) / 2 + 1)};
+  const int64_t pixels = std::max(s.out_width, (s.width - 1 + s.left) / 2 + 1);
+  const Padded layout{nullptr, s.channels, kEven - 1, kEven - 1 + pixels};
   const Tiling tiling(s.batch, s.height, most_rows(layout.row()), 2 * kRows);
   for_each_tile(pool, tiling.tiles, s.products(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), begin = tiling.first(tile), end = tiling.last(tile);

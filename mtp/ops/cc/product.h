@@ -1,5 +1,5 @@
-// A pointwise convolution and the batch norm behind it: products of a map's pixels with a matrix over their channels, by
-// the matrix unit where there is one, else by vectors.
+// A pointwise convolution and the batch norm behind it: products of a map's pixels with a matrix over their channels,
+// by the matrix unit where there is one, else by vectors.
 
 #pragma once
 
@@ -31,8 +31,8 @@ struct Affine {
   const float *scale, *shift;
 };
 
-// y = scale * x matrix + shift + onto for `rows` rows of pixels, behind each of which y and onto leave out `gap` numbers;
-// onto may be null.
+// y = scale * x matrix + shift + onto for `rows` rows of pixels, behind each of which y and onto leave out `gap`
+// numbers; onto may be null.
 inline void multiply(const Pixels& x, int64_t rows, const Matrix& matrix, const Affine& affine, const float* onto,
                      float* y, int64_t gap) {
   const Target to{y, affine.scale, affine.shift, onto, matrix.features, matrix.features, x.columns, gap};

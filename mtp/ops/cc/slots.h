@@ -94,8 +94,8 @@ inline void rectify(float* to, const float* from, int64_t length) {
   for (int64_t t = 0; t < length; t += kLanes) store(to + t, rectified(load(from + t, length - t)), length - t);
 }
 
-// Each thread keeps its scratch, which begins with a line of the cache: fresh pages for every call would cost as much as
-// the arithmetic.
+// Each thread keeps its scratch, which begins with a line of the cache: fresh pages for every call would cost as much
+// as the arithmetic.
 inline float* scratch(int64_t size) {
   struct alignas(64) Line {
     float numbers[16];

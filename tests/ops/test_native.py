@@ -222,7 +222,8 @@ def test_a_projection_equals_its_definition(kernels):
     cases = [
         layer_case(*where, channels, features)
         for where in (*SIDES_AND_BATCHES, ((40, 35), 3))
-        for channels, features in zip((1, 11, 176, 264, 44, 100, 33, 5), FEATURES, strict=True)
+        for numbers in ((1, 11, 22, 3, 5, 28, 11, 5), (29, 32, 176, 264, 44, 100, 33, 40))
+        for channels, features in zip(numbers, FEATURES, strict=True)
     ]
     results = jax.jit(lambda cases: [kernels.projection(*c[:2], *c[3:6]) for c in cases])(cases)
     for (x, sizes, _, matrix, scale, shift, _), mine in zip(cases, results, strict=True):

@@ -136,12 +136,6 @@ void correlate_block(const float* from, int64_t from_row, int64_t pixel, const f
   }
 }
 
-// Where blocks of `size` begin in `length`; the last one early enough to be whole, so that some is written twice.
-template <typename F>
-inline void for_each_block(int64_t length, int64_t size, F f) {
-  for (int64_t block = 0; block < length; block += size) f(std::min(block, length - size));
-}
-
 template <int Rows, int S, int KI, int KJ>
 void correlate_rows(const float* from, int64_t from_row, const Taps& taps, float* to, const Plane& plane) {
   const int64_t pixel = taps.pixel();

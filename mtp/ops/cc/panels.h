@@ -114,11 +114,9 @@ void multiply_panel(const Pixels& x, int64_t pixels, int64_t channels, const flo
       multiply_block<1, Vectors>(x.at(p), x.stride, channels, panel, row, to.at(p));
     return;
   }
-  // the last block begins early enough to be whole, and writes some pixels twice
-  for (int64_t block = 0; block < pixels; block += kCount) {
-    const int64_t p = std::min(block, pixels - kCount);
+  for_each_block(pixels, kCount, [&](int64_t p) {
     multiply_block<kCount, Vectors>(x.at(p), x.stride, channels, panel, row, to.at(p));
-  }
+  });
 }
 
 // x times the matrix, for `pixels` pixels of one row.

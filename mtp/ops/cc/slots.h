@@ -126,6 +126,12 @@ inline void for_each_tile(ffi::ThreadPool& pool, int64_t tiles, int64_t products
   while (progress->done.load() < tiles) std::this_thread::yield();
 }
 
+// Where blocks of `size` begin in `length`; the last one early enough to be whole, so that some is written twice.
+template <typename F>
+inline void for_each_block(int64_t length, int64_t size, F f) {
+  for (int64_t block = 0; block < length; block += size) f(std::min(block, length - size));
+}
+
 // Every slot's rows cut into tiles: enough to share out, of at least `least` rows, so that what each tile costs
 // besides its rows stays small.
 struct Tiling {

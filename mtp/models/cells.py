@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from mtp.models.layers import BatchNorm, BatchStatistics, Projection, SeparableConv, normalised
 from mtp.ops.canvas import Sizes, halved_sizes
+from mtp.ops.inference import Sum
 from mtp.ops.kernels import PLAIN, Kernels
 from mtp.ops.pooling import average_pool, strided_average_pool, strided_max_pool
 
@@ -102,21 +103,13 @@ class Cell(nn.Module):
         }
         # only a reduction's sums are smaller than its inputs
         out_sizes = halved_sizes(sizes) if kind == "reduction" else sizes
+        if statistics is None:
+            return self._inferred(maps, sizes, out_sizes)
         level = {"h": sizes, "p": sizes} | dict.fromkeys(self.table.sums, out_sizes)
-        if statistics is None:
-            maps |= self._first_layers("h", maps["h"], sizes) | self._first_layers("p", maps["p"], sizes)
         for name, (left, right) in self.table.sums.items():
-            # at inference a convolution adds the other map to what it writes
-            swapped = statistics is None and not isinstance(right, Separable)
-            first, last = (right, left) if swapped else (left, right)
-            other = self._apply(first, maps, level, statistics)
-            maps[name] = self._apply(last, maps, level, statistics, other)
-            if statistics is None:
-                maps |= self._first_layers(name, maps[name], out_sizes)
-        outputs = tuple(maps[name] for name in self.table.outputs)
-        if statistics is None:
-            return self.kernels.joined(outputs, out_sizes)
-        return jnp.concatenate(outputs, axis=-1)
+            other = self._trained(left, maps, level, statistics)
+            maps[name] = self._trained(right, maps, level, statistics) + other
+        return jnp.concatenate([maps[name] for name in self.table.outputs], axis=-1)
 
     def _name(self, layer: str) -> str:
         return f"{layer}_{self.block}"
@@ -145,31 +138,61 @@ class Cell(nn.Module):
         p = jnp.concatenate(halves, axis=-1)
         return p if affine else norm(p, sizes, statistics)
 
-    def _apply(
+    def _trained(
         self,
         operation: Operation,
         maps: dict[str, Array],
         level: dict[str, Sizes],
-        statistics: BatchStatistics | None,
-        onto: Output | None = None,
+        statistics: BatchStatistics,
     ) -> Output:
-        """The operation's result, plus `onto`."""
         x, sizes = maps[operation.source], level[operation.source]
         match operation:
             case Separable():
-                if statistics is None:
-                    return self._second_layer(operation, maps[operation.name], sizes, onto)
-                y = self._separable(operation, x, sizes, statistics)
+                return self._separable(operation, x, sizes, statistics)
             case Average():
-                y = average_pool(x, sizes, self.kernels.window_sums)
+                return average_pool(x, sizes, self.kernels.window_sums)
             case StridedAverage():
-                y = strided_average_pool(x, sizes, self.kernels.window_sums)
+                return strided_average_pool(x, sizes, self.kernels.window_sums)
             case StridedMax():
-                pool = self.kernels.max_pool if statistics is None else strided_max_pool
-                y = pool(x, sizes)
+                return strided_max_pool(x, sizes)
             case Identity():
-                y = x
-        return y if onto is None else y + onto
+                return x
+
+    def _inferred(self, maps: dict[str, Array], sizes: Sizes, out_sizes: Sizes) -> Output:
+        """The cell's result by running statistics.
+
+        A convolution adds its sum's other map to what it writes. A sum without one, which no other operation reads,
+        is made where the maps are joined.
+        """
+        layers = self._first_layers("h", maps["h"], sizes) | self._first_layers("p", maps["p"], sizes)
+        pools = {}
+        if self.table.kind == "reduction":
+            pools[StridedMax], pools[StridedAverage] = self.kernels.strided_pools(maps["h"], sizes)
+
+        def value(operation: Operation) -> Output:
+            match operation:
+                case Separable():
+                    return self._second_layer(operation, layers[operation.name], out_sizes)
+                case StridedMax() | StridedAverage():
+                    return pools[type(operation)]
+                case Identity():
+                    return maps[operation.source]
+                case Average():
+                    raise TypeError(f"{operation} has no map of its own")
+
+        sums = {"p": Sum((maps["p"],))}
+        for name, operations in self.table.sums.items():
+            first, last = sorted(operations, key=lambda operation: isinstance(operation, Separable))
+            if isinstance(last, Separable):
+                maps[name] = self._second_layer(last, layers[last.name], out_sizes, value(first))
+                sums[name] = Sum((maps[name],))
+                layers |= self._first_layers(name, maps[name], out_sizes)
+            else:
+                sums[name] = Sum(
+                    tuple(maps[o.source] for o in operations if isinstance(o, Identity)),
+                    tuple(maps[o.source] for o in operations if isinstance(o, Average)),
+                )
+        return self.kernels.joined(tuple(sums[name] for name in self.table.outputs), out_sizes)
 
     def _layer(self, operation: Separable, i: int, channels: int) -> tuple[SeparableConv, BatchNorm]:
         """The first or second layer of a separable convolution, and the batch norm behind it."""
@@ -200,10 +223,9 @@ class Cell(nn.Module):
             results = self.kernels.separable(x.astype(self.dtype), sizes, layers, stride)
         return {operation.name: y for operation, y in zip(readers, results, strict=True)}
 
-    def _second_layer(self, operation: Separable, x: Map, sizes: Sizes, onto: Output | None) -> Output:
-        """At inference, plus `onto`; sizes are those of the operation's source."""
+    def _second_layer(self, operation: Separable, x: Map, sizes: Sizes, onto: Output | None = None) -> Output:
+        """At inference, plus `onto`."""
         layer, norm = self._layer(operation, 2, x.shape[-1])
-        out_sizes = halved_sizes(sizes) if operation.stride == 2 else sizes
         with jax.named_scope("separable_conv_2"):
-            (y,) = self.kernels.separable(x, out_sizes, (layer.at_inference(norm.affine(), onto),), 1)
+            (y,) = self.kernels.separable(x, sizes, (layer.at_inference(norm.affine(), onto),), 1)
         return y

@@ -4,6 +4,8 @@ Then batch norm is y * scale + shift, and an implementation can do it while it h
 are the plain ones, made of the same operations that training uses.
 """
 
+import functools
+import operator
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -14,6 +16,7 @@ from mtp.ops.batch_norm import transformed
 from mtp.ops.canvas import Sizes
 from mtp.ops.depthwise import Kernel, Map, depthwise
 from mtp.ops.pointwise import pointwise
+from mtp.ops.pooling import average_pool
 from mtp.ops.stem import Images
 from mtp.ops.stem import Kernel as StemKernel
 from mtp.ops.stem import stem as convolved
@@ -21,7 +24,6 @@ from mtp.ops.stem import stem as convolved
 Matrix = Float[Array, "C F"]
 Mixed = Float[Array, "B h w F"]
 Features = Float[Array, " F"]
-Maps = tuple[Float[Array, "B H W _"], ...]
 Results = tuple[Float[Array, "B h w _"], ...]
 
 
@@ -35,7 +37,14 @@ class Layer(NamedTuple):
     onto: Mixed | None = None
 
 
-# (x, sizes, layers, stride) -> Results, (x, sizes, matrix, scale, shift) -> Mixed, (maps, sizes) -> Map and
+class Sum(NamedTuple):
+    """Of maps, and of the 3x3 averages inside the pictures of others; at least one in all, each (B, H, W, C)."""
+
+    maps: tuple[Map, ...]
+    averaged: tuple[Map, ...] = ()
+
+
+# (x, sizes, layers, stride) -> Results, (x, sizes, matrix, scale, shift) -> Mixed, (sums, sizes) -> Map and
 # (images, sizes, kernel, scale, shift) -> Mixed: the four below, or other implementations of them; a type checker does
 # not take jax's custom_vjp for a callable
 Separable: TypeAlias = Any
@@ -62,9 +71,13 @@ def projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Fea
     return transformed(pointwise(x, matrix.astype(x.dtype)), scale, shift)
 
 
-def joined(maps: Maps, sizes: Sizes) -> Map:
-    """The maps' channels one after another, and ReLU; outside the pictures not defined."""
-    return jax.nn.relu(jnp.concatenate(maps, axis=-1))
+def joined(sums: tuple[Sum, ...], sizes: Sizes) -> Map:
+    """The sums' channels one after another, and ReLU; outside the pictures not defined."""
+
+    def of(maps: tuple[Map, ...], averaged: tuple[Map, ...]) -> Map:
+        return functools.reduce(operator.add, [*maps, *(average_pool(x, sizes) for x in averaged)])
+
+    return jax.nn.relu(jnp.concatenate([of(*each) for each in sums], axis=-1))
 
 
 def stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shift: Features) -> Mixed:

@@ -6,7 +6,7 @@ from mtp.ops import batch_norm, depthwise, inference, pooling
 from mtp.ops.batch_norm import Normalised
 from mtp.ops.depthwise import Depthwise
 from mtp.ops.inference import Joined, Projection, Separable, Stem
-from mtp.ops.pooling import FactorisedPaths, MaxPool, WindowSums
+from mtp.ops.pooling import FactorisedPaths, StridedPools, WindowSums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Kernels:
     separable: Separable = inference.separable
     projection: Projection = inference.projection
     joined: Joined = inference.joined
-    max_pool: MaxPool = pooling.strided_max_pool
+    strided_pools: StridedPools = pooling.strided_pools
     stem: Stem = inference.stem
 
 

@@ -33,9 +33,9 @@ from mtp.ops.batch_norm import Moments, Used
 from mtp.ops.canvas import Sizes
 from mtp.ops.depthwise import Kernel, Map, Strided
 from mtp.ops.dispatch import by_platform, differentiable
-from mtp.ops.inference import Features, Layer, Maps, Matrix, Mixed, Results
+from mtp.ops.inference import Features, Layer, Matrix, Mixed, Results, Sum
 from mtp.ops.kernels import Kernels
-from mtp.ops.pooling import Halved, Paths
+from mtp.ops.pooling import Paths, Pools
 from mtp.ops.stem import Images
 from mtp.ops.stem import Kernel as StemKernel
 
@@ -44,7 +44,7 @@ FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread")
 SYMBOLS = (
     "DepthwiseForward", "DepthwiseInputGradient", "DepthwiseKernelGradient", "BatchNormMoments", "BatchNormGradients",
     "FactorisedForward", "FactorisedGradient", "SeparableForward", "ProjectionForward", "JoinForward",
-    "MaxPoolForward", "StemForward",
+    "StridedPoolsForward", "StemForward",
 )  # fmt: skip
 
 
@@ -200,16 +200,20 @@ def _projection(x: Map, sizes: Sizes, matrix: Matrix, scale: Features, shift: Fe
     return jax.ffi.ffi_call("ProjectionForward", y)(wide, sizes, *parameters).astype(x.dtype)
 
 
-def _joined(maps: Maps, sizes: Sizes) -> Map:
-    channels = sum(x.shape[-1] for x in maps)
-    y = jax.ShapeDtypeStruct((*maps[0].shape[:3], channels), jnp.float32)
-    return jax.ffi.ffi_call("JoinForward", y)(sizes, *_float(*maps)).astype(maps[0].dtype)
+def _joined(sums: tuple[Sum, ...], sizes: Sizes) -> Map:
+    terms = [(*each.maps, *each.averaged) for each in sums]
+    first = terms[0][0]
+    y = jax.ShapeDtypeStruct((*first.shape[:3], sum(x.shape[-1] for x, *_ in terms)), jnp.float32)
+    counts = {name: np.array([len(getattr(each, name)) for each in sums]) for name in Sum._fields}
+    call = jax.ffi.ffi_call("JoinForward", y)
+    return call(sizes, *_float(*(x for each in terms for x in each)), **counts).astype(first.dtype)
 
 
-def _max_pool(x: Map, sizes: Sizes) -> Halved:
+def _strided_pools(x: Map, sizes: Sizes) -> Pools:
     b, height, width, channels = x.shape
-    y = jax.ShapeDtypeStruct((b, -(-height // 2), -(-width // 2), channels), jnp.float32)
-    return jax.ffi.ffi_call("MaxPoolForward", y)(*_float(x), sizes).astype(x.dtype)
+    half = jax.ShapeDtypeStruct((b, -(-height // 2), -(-width // 2), channels), jnp.float32)
+    largest, average = jax.ffi.ffi_call("StridedPoolsForward", (half, half))(*_float(x), sizes)
+    return largest.astype(x.dtype), average.astype(x.dtype)
 
 
 def _stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shift: Features) -> Mixed:
@@ -222,11 +226,11 @@ def _stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shi
 def _plain_gradients(operation: Callable, static: int = 0) -> Callable:
     """Those of the plain operation: nobody trains with running statistics."""
 
-    def gradients(x: Map | Maps, sizes: Sizes, *others: Any) -> tuple[Any, ...]:
+    def gradients(x: Map | tuple[Sum, ...], sizes: Sizes, *others: Any) -> tuple[Any, ...]:
         arrays, options = others[: len(others) - static], others[len(others) - static :]
         *parameters, dy = arrays
 
-        def of_arrays(x: Map | Maps, *parameters: Any) -> Mixed | Results:
+        def of_arrays(x: Map | tuple[Sum, ...], *parameters: Any) -> Mixed | Results | Pools:
             return operation(x, sizes, *parameters, *options)
 
         return jax.vjp(of_arrays, x, *parameters)[1](dy)
@@ -264,8 +268,8 @@ KERNELS = Kernels(
         by_platform(_projection, inference.projection), _plain_gradients(inference.projection), parameters=3
     ),
     joined=differentiable(by_platform(_joined, inference.joined), _plain_gradients(inference.joined)),
-    max_pool=differentiable(
-        by_platform(_max_pool, pooling.strided_max_pool), _plain_gradients(pooling.strided_max_pool)
+    strided_pools=differentiable(
+        by_platform(_strided_pools, pooling.strided_pools), _plain_gradients(pooling.strided_pools)
     ),
     stem=differentiable(by_platform(_stem, inference.stem), _plain_gradients(inference.stem), parameters=3),
 )

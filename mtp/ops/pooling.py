@@ -13,11 +13,12 @@ from mtp.ops.depthwise import Strided, padding
 Map = Float[Array, "B H W C"]
 Halved = Float[Array, "B h w C"]  # ceil(H / 2), ceil(W / 2); along one axis inside a separable pool
 Paths = tuple[Halved, Halved]
-# (x, sizes, stride) -> Strided, (x, sizes) -> Halved and (x, sizes) -> Paths: `window_sums`, `strided_max_pool` and
+Pools = tuple[Halved, Halved]
+# (x, sizes, stride) -> Strided, (x, sizes) -> Pools and (x, sizes) -> Paths: `window_sums`, `strided_pools` and
 # `factorised_paths` below, or other implementations of them; a type checker does not take jax's custom_vjp for a
 # callable
 WindowSums: TypeAlias = Any
-MaxPool: TypeAlias = Any
+StridedPools: TypeAlias = Any
 FactorisedPaths: TypeAlias = Any
 
 
@@ -76,6 +77,11 @@ def strided_max_pool(x: Map, sizes: Sizes) -> Halved:
     """3x3, stride 2; the border's zeros take part, as in the original's padded reduction cells."""
     wide = _padded(masked(x, sizes), (1, 2), 2)
     return _max3(_max3(wide, 1, 2), 2, 2)
+
+
+def strided_pools(x: Map, sizes: Sizes) -> Pools:
+    """The two strided pools of a map: the largest numbers and the averages."""
+    return strided_max_pool(x, sizes), strided_average_pool(x, sizes)
 
 
 def _pad_one_before(x: Array, axis: int) -> Array:

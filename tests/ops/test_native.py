@@ -24,7 +24,7 @@ from mtp.models import mtp_nasnet
 from mtp.ops import depthwise as plain
 from mtp.ops import native
 from mtp.ops.batch_norm import Running
-from mtp.ops.inference import Layer
+from mtp.ops.inference import Layer, Sum
 from mtp.ops.kernels import PLAIN
 from mtp.step import Objective, TrainStep, initial_state
 
@@ -244,16 +244,25 @@ def test_products_are_as_exact_as_float32(kernels, channels, features):
     assert np.max(np.abs(mine - exact) / terms) < 4 * 2.0**-24 + 2.0**-24 * channels**0.5
 
 
-def test_joined_maps_and_the_max_pool_equal_the_plain_ones_bit_for_bit(kernels):
+def test_joined_sums_and_strided_pools_equal_the_plain_ones(kernels):
     for side, batch in (*SIDES_AND_BATCHES, ((40, 35), 3)):
         for channels in (1, 11, 22, 100):
             x, sizes, *_, onto = layer_case(side, batch, channels, 16)
+            other = np.roll(x, 1, axis=2)
             x[0, -1, -1, 0] = np.nan
-            x, sizes, onto = map(jnp.asarray, (x, sizes, onto))
-            both = ((k.joined((x, onto, x), sizes), k.max_pool(x, sizes)) for k in (kernels, PLAIN))
-            for mine, expected, stride in zip(*both, (1, 2), strict=True):
+            x, other, sizes, onto = map(jnp.asarray, (x, other, sizes, onto))
+            sums = (
+                Sum((x,)),
+                Sum((x,), (other,)),
+                Sum((onto,)),
+                Sum((), (x, x)),
+                Sum((x, other), (x, other)),
+            )
+            results = ((k.joined(sums, sizes), *k.strided_pools(x, sizes)) for k in (kernels, PLAIN))
+            for mine, expected, stride, tolerance in zip(*results, (1, 2, 2), (1e-6, 0, 1e-6), strict=True):
                 held = inside(expected, -(-np.asarray(sizes) // stride))
-                np.testing.assert_array_equal(np.where(held, mine, 0), np.where(held, expected, 0))
+                mine, expected = np.where(held, mine, 0), np.where(held, expected, 0)
+                np.testing.assert_allclose(mine, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_the_stem_equals_the_plain_one(kernels):
@@ -274,8 +283,11 @@ def test_layers_at_inference_have_the_plain_gradients(kernels):
             lambda f: lambda x, *p: f(x, sizes, (Layer(*p), Layer(*p[:-1])), 1),
         ),
         "projection": ((x, matrix, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p)),
-        "joined": ((x, onto), lambda f: lambda *maps: f(maps, sizes)),
-        "max_pool": ((x,), lambda f: lambda x: f(x, sizes)),
+        "joined": (
+            (x, onto),
+            lambda f: lambda x, y: f((Sum((x,)), Sum((y,), (y,)), Sum((), (x, x))), sizes),
+        ),
+        "strided_pools": ((x,), lambda f: lambda x: f(x, sizes)),
         "stem": ((x[..., :3], stem_kernel, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p)),
     }
     for name, (arguments, of) in calls.items():
@@ -360,19 +372,13 @@ def test_maps_that_do_not_belong_together_are_errors(kernels, symbol):
         ("ProjectionForward", [(1, 6, 6, 3), (2, 2), (3, 4), (4,), (4,)], [(1, 6, 6, 4)], r"sizes must be \(1, 2\)"),
         ("ProjectionForward", [(1, 6, 6, 3), (1, 2), (2, 4), (4,), (4,)], [(1, 6, 6, 4)], r"they are \(2, 4\)"),
         ("ProjectionForward", [(1, 6, 6, 3), (1, 2), (3, 4), (4,), (4,)], [(1, 5, 6, 4)], "differ in size"),
-        ("JoinForward", [(2, 2), (1, 6, 6, 3), (1, 6, 6, 2)], [(1, 6, 6, 5)], r"sizes must be \(1, 2\)"),
-        ("JoinForward", [(1, 2), (1, 6, 6, 3), (1, 5, 6, 2)], [(1, 6, 6, 5)], "differ in size"),
-        ("JoinForward", [(1, 2), (1, 6, 6, 3), (1, 6, 6, 2)], [(1, 6, 6, 4)], "have 5 channels together"),
-        ("MaxPoolForward", [(1, 6, 6, 3), (2, 2)], [(1, 3, 3, 3)], r"sizes must be \(1, 2\)"),
-        ("MaxPoolForward", [(1, 6, 6, 3), (1, 2)], [(1, 2, 3, 3)], r"cannot be \(1, 2, 3, 3\)"),
+        ("StridedPoolsForward", [(1, 6, 6, 3), (2, 2)], [(1, 3, 3, 3)] * 2, r"sizes must be \(1, 2\)"),
+        ("StridedPoolsForward", [(1, 6, 6, 3), (1, 2)], [(1, 3, 3, 3), (1, 2, 3, 3)], r"and \(1, 2, 3, 3\)"),
         ("StemForward", [(1, 7, 7, 3), (1, 2), (3, 3, 3, 4), (4,), (4,)], [(1, 2, 3, 4)], r"from \(1, 7, 7, 3\) to"),
     ],
 )  # fmt: skip
 def test_wrong_shapes_for_the_other_kernels_are_errors(kernels, symbol, arguments, results, message):
-    of_sizes = 0 if symbol == "JoinForward" else 1
-    given = [
-        jnp.ones(shape, jnp.int32 if i == of_sizes else jnp.float32) for i, shape in enumerate(arguments)
-    ]
+    given = [jnp.ones(shape, jnp.int32 if i == 1 else jnp.float32) for i, shape in enumerate(arguments)]
     with pytest.raises(jax.errors.JaxRuntimeError, match=message):
         call(symbol, tuple(float32(*shape) for shape in results), *given)
 
@@ -388,12 +394,29 @@ def test_wrong_layers_of_a_map_are_errors(kernels):
             call("SeparableForward", float32(*onto.shape), *arguments, stride=np.int64(1))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "maps", "averaged", "features", "message"),
+    [
+        ((2, 2), [(1, 6, 6, 3), (1, 6, 6, 2)], [0, 0], 5, r"sizes must be \(1, 2\)"),
+        ((1, 2), [(1, 6, 6, 3), (1, 5, 6, 2)], [0, 0], 5, "differ in size"),
+        ((1, 2), [(1, 6, 6, 3), (1, 6, 6, 2)], [1, 0], 5, "differ in size"),
+        ((1, 2), [(1, 6, 6, 3), (1, 6, 6, 2)], [0, 0], 4, "2 of 2 maps have 5 channels together"),
+        ((1, 2), [(1, 6, 6, 3), (1, 6, 6, 3), (1, 6, 6, 2)], [1], 3, "2 of 3 maps have 3 channels together"),
+    ],
+)
+def test_wrong_sums_to_join_are_errors(kernels, sizes, maps, averaged, features, message):
+    counts = {"maps": np.ones(len(averaged), int), "averaged": np.array(averaged)}
+    given = jnp.ones(sizes, jnp.int32), *map(jnp.ones, maps)
+    with pytest.raises(jax.errors.JaxRuntimeError, match=message):
+        call("JoinForward", float32(1, 6, 6, features), *given, **counts)
+
+
 DIGEST = """
 import hashlib
 import jax, jax.numpy as jnp, numpy as np
 from mtp.ops import native
 from mtp.ops.batch_norm import Running
-from mtp.ops.inference import Layer
+from mtp.ops.inference import Layer, Sum
 kernels = native.load()
 digest = hashlib.sha256()
 sizes = jnp.array([(37, 41), (12, 30), (36, 7)])
@@ -408,8 +431,9 @@ for stride in (1, 2):
     rest = jnp.ones((44, 9)), jnp.ones(9), jnp.ones(9)
     layer, _ = kernels.separable(x, sizes, (Layer(k, *rest), Layer(k[1:4, 1:4], *rest)), stride)
     projected = kernels.projection(x, sizes, *rest)
-    joined, pooled = kernels.joined((x, layer), sizes) if stride == 1 else x, kernels.max_pool(x, sizes)
-    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected, joined, pooled):
+    sums = (Sum((x,)), Sum((x,), (x[:, ::-1],)), Sum((), (x, x)))
+    joined, pools = kernels.joined(sums, sizes), kernels.strided_pools(x, sizes)
+    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected, joined, *pools):
         digest.update(np.asarray(result).tobytes())
 print(digest.hexdigest())
 """

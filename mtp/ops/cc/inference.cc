@@ -1,7 +1,7 @@
 // What inference does between two maps in one go, as handlers of XLA's foreign function interface: layers of ReLU,
 // depthwise and pointwise convolution and batch norm; pointwise convolution and batch norm alone, of a map that has had
-// its ReLU; the stem; and what XLA would do on one thread, joining maps and the max pool. Batch norm by running
-// statistics is y * scale + shift.
+// its ReLU; the stem; and what XLA would do on one thread: pools, and sums of maps and averages joined to one map.
+// Batch norm by running statistics is y * scale + shift.
 //
 // A tile's rows stay in the cache between the steps, so that of a whole layer only its input is read from memory and
 // only its result written. Rows above a picture are zeros without being computed.
@@ -105,15 +105,24 @@ void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const flo
 // A NaN stays one, as in jax.numpy.maximum.
 inline Vector larger(Vector a, Vector b) { return (b > a) | (b != b) ? b : a; }
 
-// The largest number of each 3x3 window, stride 2, among them zeros around the picture.
-void max_pool(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, float* y) {
+// Of the 3x3 window from `from` on, first down its columns.
+inline Vector window_sum(const float* from, int64_t row, int64_t pixel) {
+  auto column = [&](int64_t j) {
+    const float* top = from + j * pixel;
+    return load(top) + load(top + row) + load(top + 2 * row);
+  };
+  return column(0) + column(1) + column(2);
+}
+
+// The largest number and the average of each 3x3 window, stride 2, of a picture with zeros around it.
+void strided_pools(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, float* largest, float* average) {
   const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
   const Tiling tiling(s.batch, s.out_height, most_rows(2 * layout.row()), 1);
   for_each_tile(pool, tiling.tiles, kCost * s.batch * s.height * s.row(), [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), first = tiling.first(tile), rows = tiling.last(tile) - first;
     const Padded padded = layout.in(scratch((2 * rows + 1) * layout.row()));
     padded.fill_rows(input_slot(s, x, sizes, b), 2 * first - s.top, 2 * rows + 1, false);
-    float* to = y + (b * s.out_height + first) * s.out_row();
+    int64_t to = (b * s.out_height + first) * s.out_row();
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t w = 0; w < s.out_width; ++w, to += s.channels) {
         for (int64_t c = 0; c < s.channels; c += kLanes) {
@@ -121,30 +130,70 @@ void max_pool(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes
           Vector most = load(from);
           for (int64_t i = 0; i < 3; ++i)
             for (int64_t j = 0; j < 3; ++j) most = larger(most, load(from + i * padded.row() + j * padded.pixel()));
-          store(to + c, most, s.channels - c);
+          store(largest + to + c, most, s.channels - c);
+          store(average + to + c, window_sum(from, padded.row(), padded.pixel()) * (1.0f / 9.0f), s.channels - c);
         }
       }
     }
   });
 }
 
-// The maps' channels one after another, negative ones as zeros.
-void join(ffi::ThreadPool& pool, const std::vector<Map>& maps, Sizes sizes, ffi::Span<const int64_t> shape, float* y) {
+// One of the parts of a joined map: the sum of maps, and of the averages of maps as often as `times` says.
+struct Sum {
+  struct Averaged {
+    const float* data;
+    float times;
+  };
+  int64_t channels;
+  std::vector<const float*> maps;
+  std::vector<Averaged> averaged;
+};
+
+// Of n positions from the first on, how many of the three around one of them there are.
+inline int64_t around(int64_t position, int64_t first, int64_t n) {
+  return std::min(position + 2, n) - std::max(position - 1, first);
+}
+
+// Writes the sum, negative ones as zeros, to a tile of a joined map, whose pixels are `pixel` numbers.
+void add_up(const Sum& sum, const Slot& slot, const Inside& part, int64_t b, float* to, int64_t pixel) {
+  const int64_t channels = sum.channels, map = slot.height * slot.width * channels;
+  const Padded layout{nullptr, channels, 1, slot.width + 2};
+  const int64_t padded = (part.rows + 2) * layout.row();
+  float* const place = scratch(sum.averaged.size() * padded);
+  for (size_t i = 0; i < sum.averaged.size(); ++i) {
+    const Slot from{sum.averaged[i].data + b * map, slot.height, slot.width, slot.top, slot.left};
+    layout.in(place + i * padded).fill_rows(from, part.first - 1, part.rows + 2, false);
+  }
+  for (int64_t h = part.first; h < part.first + part.rows; ++h) {
+    for (int64_t w = part.left; w < slot.width; ++w) {
+      const int64_t at = (h * slot.width + w) * channels;
+      const float share = 1.0f / (around(h, slot.top, slot.height) * around(w, slot.left, slot.width));
+      const float* window = layout.in(place).at(h - part.first, w);
+      for (int64_t c = 0; c < channels; c += kLanes) {
+        Vector total = {};
+        for (const float* map_data : sum.maps) total += load(map_data + b * map + at + c, channels - c);
+        for (size_t i = 0; i < sum.averaged.size(); ++i)
+          total += window_sum(window + i * padded + c, layout.row(), layout.pixel()) * share * sum.averaged[i].times;
+        store(to + (h * slot.width + w) * pixel + c, rectified(total), channels - c);
+      }
+    }
+  }
+}
+
+// The sums' channels one after another, negative ones as zeros.
+void join(ffi::ThreadPool& pool, const std::vector<Sum>& sums, Sizes sizes, ffi::Span<const int64_t> shape, float* y) {
   const int64_t batch = shape[0], height = shape[1], width = shape[2], features = shape[3], row = width * features;
-  const Tiling tiling(batch, height, std::max<int64_t>(1, 65536 / row), 1);
+  const Tiling tiling(batch, height, most_rows(row), 2 * kRows);
   for_each_tile(pool, tiling.tiles, kCost * batch * height * row, [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), last = tiling.last(tile);
     float* to = y + b * height * row;
-    const Inside part = inside(picture_slot(to, height, width, features, sizes, b), tiling.first(tile), last);
+    const Slot slot = picture_slot(to, height, width, features, sizes, b);
+    const Inside part = inside(slot, tiling.first(tile), last);
     clear_outside(part, tiling.first(tile), features, to);
-    for (const Map& map : maps) {
-      const int64_t channels = map.dimensions()[3];
-      for (int64_t r = part.first; r < last; ++r) {
-        const float* from = map.typed_data() + ((b * height + r) * width + part.left) * channels;
-        for (int64_t w = part.left; w < width; ++w, from += channels)
-          rectify(to + (r * width + w) * features, from, channels);
-      }
-      to += channels;
+    if (part.rows == 0) return;
+    for (const Sum& sum : sums) {
+      add_up(sum, slot, part, b, to, features);
+      to += sum.channels;
     }
   });
 }
@@ -245,34 +294,53 @@ ffi::Error Projection(ffi::ThreadPool pool, Map x, PictureSizes sizes, Mixing mi
   return ffi::Error::Success();
 }
 
-ffi::Error Join(ffi::ThreadPool pool, PictureSizes sizes, ffi::RemainingArgs arguments, ffi::Result<Map> y) {
+// For each sum as many maps as `maps` says, then as many whose averages are added as `averaged` says.
+ffi::Error Join(ffi::ThreadPool pool, PictureSizes sizes, ffi::RemainingArgs arguments, ffi::Result<Map> y,
+                ffi::Span<const int64_t> maps, ffi::Span<const int64_t> averaged) {
   const auto to = y->dimensions();
   if (auto error = check_sizes("join", to[0], sizes.dimensions()); error.failure()) return error;
-  std::vector<Map> maps;
+  std::vector<Sum> sums;
   int64_t features = 0;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const auto map = arguments.get<Map>(i);
-    if (map.has_error()) return map.error();
-    const auto from = map->dimensions();
-    if (!std::equal(from.begin(), from.begin() + 3, to.begin()))
-      return ffi::Error::InvalidArgument("join: maps " + text(from) + " and " + text(to) + " differ in size");
-    features += from[3];
-    maps.push_back(*map);
+  size_t next = 0;
+  for (size_t i = 0; i < maps.size() && i < averaged.size(); ++i) {
+    Sum sum{};
+    for (int64_t term = 0; term < maps[i] + averaged[i]; ++term) {
+      const auto map = arguments.get<Map>(next++);
+      if (map.has_error()) return map.error();
+      const auto from = map->dimensions();
+      if (!std::equal(from.begin(), from.begin() + 3, to.begin()) || (term > 0 && from[3] != sum.channels))
+        return ffi::Error::InvalidArgument("join: maps " + text(from) + " and " + text(to) + " differ in size");
+      sum.channels = from[3];
+      if (term < maps[i]) {
+        sum.maps.push_back(map->typed_data());
+      } else if (!sum.averaged.empty() && sum.averaged.back().data == map->typed_data()) {
+        ++sum.averaged.back().times;
+      } else {
+        sum.averaged.push_back({map->typed_data(), 1.0f});
+      }
+    }
+    features += sum.channels;
+    sums.push_back(sum);
   }
-  if (features != to[3])
-    return ffi::Error::InvalidArgument("join: the maps have " + std::to_string(features) + " channels together; of " +
+  if (features != to[3] || next != arguments.size())
+    return ffi::Error::InvalidArgument("join: " + std::to_string(next) + " of " + std::to_string(arguments.size()) +
+                                       " maps have " + std::to_string(features) + " channels together; of " +
                                        text(to) + " they must have " + std::to_string(to[3]));
-  if (y->element_count() > 0) join(pool, maps, sizes.typed_data(), to, y->typed_data());
+  if (y->element_count() > 0) join(pool, sums, sizes.typed_data(), to, y->typed_data());
   return ffi::Error::Success();
 }
 
-ffi::Error MaxPool(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Result<Map> y) {
-  const auto from = x.dimensions(), to = y->dimensions();
-  if (auto error = check_sizes("max pool", from[0], sizes.dimensions()); error.failure()) return error;
+ffi::Error StridedPools(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Result<Map> largest,
+                        ffi::Result<Map> average) {
+  const auto from = x.dimensions(), to = largest->dimensions(), other = average->dimensions();
+  if (auto error = check_sizes("pools", from[0], sizes.dimensions()); error.failure()) return error;
   const Shape s(from, 3, 2, false);
-  if (to[0] != s.batch || to[1] != s.out_height || to[2] != s.out_width || to[3] != s.channels)
-    return ffi::Error::InvalidArgument("max pool: of a map " + text(from) + " the result cannot be " + text(to));
-  if (y->element_count() > 0) max_pool(pool, s, x.typed_data(), sizes.typed_data(), y->typed_data());
+  if (to[0] != s.batch || to[1] != s.out_height || to[2] != s.out_width || to[3] != s.channels ||
+      !std::equal(to.begin(), to.end(), other.begin()))
+    return ffi::Error::InvalidArgument("pools: of a map " + text(from) + " the results cannot be " + text(to) +
+                                       " and " + text(other));
+  if (largest->element_count() == 0) return ffi::Error::Success();
+  strided_pools(pool, s, x.typed_data(), sizes.typed_data(), largest->typed_data(), average->typed_data());
   return ffi::Error::Success();
 }
 
@@ -312,9 +380,20 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(ProjectionForward, Projection,
                                   .Arg<Channels>()
                                   .Ret<Map>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(JoinForward, Join,
-                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<PictureSizes>().RemainingArgs().Ret<Map>());
-XLA_FFI_DEFINE_HANDLER_SYMBOL(MaxPoolForward, MaxPool,
-                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Map>().Arg<PictureSizes>().Ret<Map>());
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<PictureSizes>()
+                                  .RemainingArgs()
+                                  .Ret<Map>()
+                                  .Attr<ffi::Span<const int64_t>>("maps")
+                                  .Attr<ffi::Span<const int64_t>>("averaged"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(StridedPoolsForward, StridedPools,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Map>()
+                                  .Arg<PictureSizes>()
+                                  .Ret<Map>()
+                                  .Ret<Map>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(StemForward, Stem,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()

@@ -16,7 +16,7 @@ from mtp.config import ConfigError, get_config
 from mtp.data.buckets import trimmed
 from mtp.executables import described
 from mtp.experiment import fresh_variables
-from mtp.mesh import data_mesh, put_batch, replicated, replicated_shapes
+from mtp.mesh import compiler_options, data_mesh, put_batch, replicated, replicated_shapes
 from mtp.models import mtp_nasnet
 from mtp.ops import native
 from mtp.ops.kernels import PLAIN
@@ -124,12 +124,26 @@ def test_values_alike_are_told_apart():
     assert len(set(texts)) == len(texts)
 
 
-def train(kernels):
-    """Two steps of a tiny model with everything on; the state and metrics."""
+def small_config():
     config = get_config()
     config.model.backbone, config.model.fcn_hidden, config.optim.ema_decay = "tiny", 16, 0.9
+    return config
+
+
+@pytest.fixture(scope="module")
+def variables():
+    """Those that a tiny model starts from, whatever its kernels."""
+    net = mtp_nasnet.build(small_config().model, 5, 2)
+    program = jax.jit(
+        functools.partial(fresh_variables, net, 0), compiler_options=compiler_options(run_once=True)
+    )
+    return jax.device_get(program())
+
+
+def train(kernels, variables):
+    """Two steps of a tiny model with everything on; the state and metrics."""
+    config = small_config()
     net = mtp_nasnet.build(config.model, 5, 2, kernels)
-    variables = jax.jit(functools.partial(fresh_variables, net, 0))()
     sigmas = dict.fromkeys(net.outputs, 0.5)
     params = {**variables["params"], "log_sigma": dict.fromkeys(sigmas, jax.ShapeDtypeStruct((), np.float32))}
     moves = optim.build(config.optim, 100, 10, params, learn_sigma=False)
@@ -166,7 +180,9 @@ def train(kernels):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kernels", ["plain", "native"])
-def test_a_second_start_traces_nothing_and_every_bit_is_the_same(kernels, kept_programs, monkeypatch):
+def test_a_second_start_traces_nothing_and_every_bit_is_the_same(
+    kernels, variables, kept_programs, monkeypatch
+):
     if kernels == "native":
         try:
             used = native.load()
@@ -174,7 +190,7 @@ def test_a_second_start_traces_nothing_and_every_bit_is_the_same(kernels, kept_p
             pytest.skip(str(error))
     else:
         used = PLAIN
-    made = train(used)
+    made = train(used, variables)
     files = sorted(path.name.split("-")[0] for path in kept_programs.iterdir())
     assert files == ["gradients", "update"]
 
@@ -184,7 +200,7 @@ def test_a_second_start_traces_nothing_and_every_bit_is_the_same(kernels, kept_p
     jax.clear_caches()
     monkeypatch.setattr(TrainStep, "gradients", trace)
     monkeypatch.setattr(TrainStep, "update", trace)
-    read = train(used)
+    read = train(used, variables)
     assert jax.tree.structure(read) == jax.tree.structure(made)
     for before, after in zip(jax.tree.leaves(made), jax.tree.leaves(read), strict=True):
         assert before.dtype == after.dtype

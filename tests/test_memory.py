@@ -2,7 +2,12 @@ import platform
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
+
+from mtp.data import buckets
+from mtp.mesh import data_mesh, put_batch
 
 FAULTS = """
 import resource
@@ -23,7 +28,7 @@ def array():
 
 # the sort's copy is a temporary of the program
 program = jax.jit(lambda x: jnp.sort(jnp.outer(x, x), axis=0).sum())
-x = np.arange(4096, dtype=np.float32)
+x = np.arange(2048, dtype=np.float32)
 
 def compute():
     program(x).block_until_ready()
@@ -42,3 +47,12 @@ def test_arrays_and_temporaries_of_programs_get_pages_that_were_there_before():
         for keep in ("", "keep_freed()")
     )
     assert min(map(int, fresh)) > 200 > 50 > max(map(int, kept))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other devices have memory of their own")
+@pytest.mark.parametrize("side", [33, 401, 402, 403])
+def test_a_batch_of_pictures_is_not_copied(side):
+    picture = np.ones((side, side, 3), np.uint8)
+    images, _ = buckets.place([picture], (side, side), 2)
+    placed = put_batch({"images": images}, data_mesh(1))["images"]
+    assert placed.unsafe_buffer_pointer() == images.ctypes.data

@@ -209,11 +209,15 @@ def test_batch_statistics_are_those_of_the_pictures_alone(tiny, canvas):
 def test_frozen_statistics_are_used_and_kept(tiny, canvas):
     shown = pictures([(33, 60)])
     module = NASNet(NASNET_A["tiny"])
-    images, sizes = map(jnp.asarray, canvas(shown, 33, 61))
-    (frozen, _), kept = module.apply(
-        tiny.variables, to_float(images, sizes), sizes, BatchStatistics(0.5, True), mutable=["batch_stats"]
-    )
-    running, _ = module.apply(tiny.variables, to_float(images, sizes), sizes)
+    images, sizes = canvas(shown, 33, 61)
+
+    @functools.partial(jax.jit, compiler_options=compiler_options())
+    def apply(variables, images, sizes):
+        frozen = BatchStatistics(0.5, True)
+        return module.apply(variables, to_float(images, sizes), sizes, frozen, mutable=["batch_stats"])
+
+    (frozen, _), kept = apply(tiny.variables, images, sizes)
+    running, _ = forward("tiny")(tiny.variables, images, sizes)
     assert_equal_maps(np.asarray(frozen), np.asarray(running))
     jax.tree.map(np.testing.assert_array_equal, kept["batch_stats"], tiny.variables["batch_stats"])
 

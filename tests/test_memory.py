@@ -26,9 +26,9 @@ def faults(call):
 def array():
     np.ones(2**24, np.float32)
 
-# the sort's copy is a temporary of the program
+# the sort's copy is a temporary of the program, of more than the 32 MB from which on glibc always maps new pages
 program = jax.jit(lambda x: jnp.sort(jnp.outer(x, x), axis=0).sum())
-x = np.arange(2048, dtype=np.float32)
+x = np.arange(3072, dtype=np.float32)
 
 def compute():
     program(x).block_until_ready()

@@ -14,7 +14,8 @@ def keep_freed() -> None:
 
     Otherwise a step's temporaries on CPUs, hundreds of megabytes, are new pages each time, which Linux fills with
     zeros. Only the main thread's heap can hold arrays of any size, so that programs start in the thread that calls
-    them. To be called before jax' first look at its devices; without glibc it changes nothing.
+    them, as they do where no large argument must be copied first (see `mtp.data.buckets.place`). To be called before
+    jax' first look at its devices; without glibc it changes nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -76,29 +76,23 @@ void gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes
   });
 }
 
-ffi::Error check(const Shape& s, ffi::Span<const int64_t> sizes, ffi::Span<const int64_t> first,
-                 ffi::Span<const int64_t> second) {
-  if (auto error = check_sizes("factorised", s.batch, sizes); error.failure()) return error;
-  for (const auto& path : {first, second})
-    if (path[0] != s.batch || path[1] != s.out_height || path[2] != s.out_width || path[3] != s.channels)
-      return ffi::Error::InvalidArgument("factorised: a path of a map of " + std::to_string(s.height) + " x " +
-                                         std::to_string(s.width) + " cannot be " + text(path));
-  return ffi::Error::Success();
-}
-
 ffi::Error Forward(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Result<Map> first, ffi::Result<Map> second) {
-  const Shape s(x.dimensions());
-  if (auto error = check(s, sizes.dimensions(), first->dimensions(), second->dimensions()); error.failure())
+  if (auto error = check_halves("factorised", x.dimensions(), sizes.dimensions(), first->dimensions(),
+                                second->dimensions());
+      error.failure())
     return error;
+  const Shape s(x.dimensions());
   if (s.numbers() > 0)
     forward(pool, s, x.typed_data(), sizes.typed_data(), {first->typed_data(), second->typed_data()});
   return ffi::Error::Success();
 }
 
 ffi::Error Gradient(ffi::ThreadPool pool, Map x, PictureSizes sizes, Map first, Map second, ffi::Result<Map> dx) {
-  const Shape s(x.dimensions());
-  if (auto error = check(s, sizes.dimensions(), first.dimensions(), second.dimensions()); error.failure())
+  if (auto error = check_halves("factorised", x.dimensions(), sizes.dimensions(), first.dimensions(),
+                                second.dimensions());
+      error.failure())
     return error;
+  const Shape s(x.dimensions());
   if (s.numbers() > 0)
     gradient(pool, s, x.typed_data(), sizes.typed_data(), {first.typed_data(), second.typed_data()},
              dx->typed_data());

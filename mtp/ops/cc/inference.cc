@@ -332,14 +332,12 @@ ffi::Error Join(ffi::ThreadPool pool, PictureSizes sizes, ffi::RemainingArgs arg
 
 ffi::Error StridedPools(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Result<Map> largest,
                         ffi::Result<Map> average) {
-  const auto from = x.dimensions(), to = largest->dimensions(), other = average->dimensions();
-  if (auto error = check_sizes("pools", from[0], sizes.dimensions()); error.failure()) return error;
-  const Shape s(from, 3, 2, false);
-  if (to[0] != s.batch || to[1] != s.out_height || to[2] != s.out_width || to[3] != s.channels ||
-      !std::equal(to.begin(), to.end(), other.begin()))
-    return ffi::Error::InvalidArgument("pools: of a map " + text(from) + " the results cannot be " + text(to) +
-                                       " and " + text(other));
+  if (auto error = check_halves("pools", x.dimensions(), sizes.dimensions(), largest->dimensions(),
+                                average->dimensions());
+      error.failure())
+    return error;
   if (largest->element_count() == 0) return ffi::Error::Success();
+  const Shape s(x.dimensions(), 3, 2, false);
   strided_pools(pool, s, x.typed_data(), sizes.typed_data(), largest->typed_data(), average->typed_data());
   return ffi::Error::Success();
 }

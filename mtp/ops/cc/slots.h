@@ -161,4 +161,14 @@ inline ffi::Error check_sizes(const std::string& operation, int64_t batch, ffi::
                                      ", 2); they are " + text(sizes));
 }
 
+// Whether there is a height and a width for each slot of a map x, and the others are maps of half its sides.
+inline ffi::Error check_halves(const std::string& operation, ffi::Span<const int64_t> x, ffi::Span<const int64_t> sizes,
+                               ffi::Span<const int64_t> first, ffi::Span<const int64_t> second) {
+  if (auto error = check_sizes(operation, x[0], sizes); error.failure()) return error;
+  for (const auto& half : {first, second})
+    if (half[0] != x[0] || half[1] != ceil_div(x[1], 2) || half[2] != ceil_div(x[2], 2) || half[3] != x[3])
+      return ffi::Error::InvalidArgument(operation + ": a half of a map " + text(x) + " cannot be " + text(half));
+  return ffi::Error::Success();
+}
+
 }  // namespace mtp

@@ -13,11 +13,12 @@ from scipy.stats import spearmanr
 from sklearn.linear_model import Ridge
 
 from mtp.config import get_config
-from mtp.data import demo, images
+from mtp.data import images
+from mtp.data.demo import generate as demo
 from mtp.data.load import load
 from mtp.data.schema import Dataset
-from mtp.metrics import emd
-from mtp.ops.ratings import histograms, mean_and_std
+from mtp.evaluation.metrics import emd
+from mtp.ratings import histograms, mean_and_std
 
 
 def glance(dataset: Dataset, index: int) -> np.ndarray:

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mtp.data import ava_files, faults, label_formats, votes_csv
+from mtp.data import faults
+from mtp.data.ava import files as ava_files
+from mtp.data.ava import label_formats
 from mtp.data.schema import DataError
-from mtp.ops.ratings import histograms, mean_and_std
+from mtp.data.votes import table as votes_csv
+from mtp.ratings import histograms, mean_and_std
 from mtp.report import plots
 
 BINS = {

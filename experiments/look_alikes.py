@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from mtp.config import CACHE
-from mtp.data import demo, images
+from mtp.data import images
+from mtp.data.demo import generate as demo
 from mtp.data.doctor import perceptual
 
 COPIES = 300  # pictures of a folder that are edited, evenly spread

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from mtp import metrics
-from mtp.intervals import paired_difference
+from mtp.evaluation import metrics
+from mtp.evaluation.intervals import paired_difference
 
 FOLDS = 5
 

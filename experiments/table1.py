@@ -3,7 +3,7 @@
     python -m experiments.table1 --data=demo --backbone=runs/demo --workdirs runs/demo
     python -m experiments.table1 --data=FOLDER --group=theme --backbone=imagenet --out=runs/table1/mine
 
-Computes features where they are not there yet (`experiments.features`), tunes and fits every learner
+Computes features where they are not there yet (`experiments.tables.features`), tunes and fits every learner
 (`configs/ldl/table1.py`), reads the workdirs' predictions, and writes table1.md, .csv, .tex, .json and, with
 matplotlib, .png to --out. Interrupted and started again, it goes on.
 """
@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from experiments import deep_rows, features, table1_fits, table1_plot
-from experiments.printed_rows import COLUMNS, PRINTED
-from mtp import metrics, references, weighting
+from experiments.tables import deep_rows, features, table1_fits, table1_plot
+from experiments.tables.printed_rows import COLUMNS, PRINTED
 from mtp.config import Config
-from mtp.intervals import Evaluation, holm, seeded_difference
+from mtp.evaluation import metrics, references
+from mtp.evaluation.intervals import Evaluation, holm, seeded_difference
+from mtp.evaluation.results import versions, write_json
 from mtp.ldl.params import LdlError
-from mtp.ops.ratings import histograms
+from mtp.ratings import histograms
 from mtp.report import comparison
-from mtp.results import versions, write_json
+from mtp.training import weighting
 from mtp.workdirs import UsageError, read_json
 
 PRINTED_AS = {"iis_lld": "IIS-LDL", "aa_knn": "KNN", "ldsvr": "LDSVR", "svdr_like": "SVDR"}

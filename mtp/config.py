@@ -128,6 +128,6 @@ def get_config() -> Config:
     c.run = ConfigDict()
     c.run.devices = 0  # devices of the data axis; 0: all
     c.run.deterministic = False  # bit-identical reruns on GPU, slower
-    c.run.native = False  # True: the trunk on CPUs by the kernels of `python -m mtp.ops.native`
+    c.run.native = False  # True: the trunk on CPUs by the kernels of `python -m mtp.native`
     c.run.compile_cache = ""  # folder of compiled programs; "": the user's cache folder
     return c

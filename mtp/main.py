@@ -19,18 +19,22 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from mtp import breakdown, evaluate, experiment, results, train, workdirs
-from mtp.checkpoint import CheckpointError, Checkpoints
+from mtp import workdirs
 from mtp.config import Config, ConfigError
-from mtp.data import buckets
+from mtp.data.batches import buckets
 from mtp.data.identity import picture_hashes
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
-from mtp.evaluate import Facts
-from mtp.experiment import Experiment, Training
+from mtp.evaluation import breakdown, results
+from mtp.evaluation import rows as evaluate
+from mtp.evaluation.rows import Facts
 from mtp.models import pretrained
 from mtp.models.pretrained import WeightsError
 from mtp.report import tables
+from mtp.runtime.checkpoint import CheckpointError, Checkpoints
+from mtp.training import experiment
+from mtp.training import loop as train
+from mtp.training.experiment import Experiment, Training
 from mtp.workdirs import UsageError
 
 LEFT_BEHIND = ("results.md", "results.json", "predictions.csv", "metrics.jsonl", "checkpoints")

@@ -10,8 +10,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mtp.config import Config, get_config
-from mtp.evaluate import size_rules
-from mtp.results import write_json
+from mtp.evaluation.results import write_json
+from mtp.evaluation.rows import size_rules
 
 TRAINED = "training_pictures.npy"  # `picture_hashes` of the training split
 # what may differ between a workdir's runs: it does not change what is learnt

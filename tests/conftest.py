@@ -38,7 +38,7 @@ def shared_data() -> Path:
 def kept_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An empty folder of kept programs, for code that counts as settled."""
     # by name: imported here, the package would come before the run-time type checks
-    monkeypatch.setattr("mtp.executables.SOURCE", "this source")
+    monkeypatch.setattr("mtp.training.executables.SOURCE", "this source")
     before = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", str(tmp_path))
     compilation_cache.reset_cache()  # jax keeps the first folder open

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mtp.config import get_config
-from mtp.data.plan import TrainPlan
+from mtp.data.batches.plan import TrainPlan
 from mtp.models import mtp_nasnet
 from mtp.workdirs import UsageError, check_options, flat
 

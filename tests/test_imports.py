@@ -1,4 +1,4 @@
-"""Imports go one way; a new room takes its place in this table first."""
+"""Imports go one way; a new package takes its place in this table first."""
 
 import ast
 from collections.abc import Iterator
@@ -7,20 +7,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# lower rooms know nothing of higher ones; rooms of one line do not see one another
-FLOORS = (
-    {"config"},
-    {"ops"},
-    {"losses", "weighting", "metrics", "log"},
-    {"models", "data", "ldl", "intervals", "references"},
-    {"optim", "mesh", "memory", "checkpoint", "step", "executables"},
-    {"evaluate", "programs"},
-    {"breakdown"},
-    {"experiment", "results", "report"},
-    {"train", "workdirs"},
+# lower layers know nothing of higher ones; packages of one layer do not see one another
+LAYERS = (
+    {"config", "ratings"},
+    {"ops", "ldl"},
+    {"data", "models"},
+    {"native"},
+    {"runtime"},
+    {"evaluation"},
+    {"report"},
+    {"training"},
+    {"workdirs"},
     {"main"},
 )
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 FILES = sorted((ROOT / "mtp").rglob("*.py"))
 
 
@@ -34,35 +34,35 @@ def imported(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
-def room(path: Path) -> str:
-    parts = path.relative_to(ROOT / "mtp").with_suffix("").parts
-    return parts[0]
+def package(path: Path) -> str:
+    """The first name below mtp: a package, or one of the few modules beside them."""
+    return path.relative_to(ROOT / "mtp").with_suffix("").parts[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_go_one_way(path):
-    here = room(path)
+    here = package(path)
     if here == "__init__":
         assert not list(imported(path))
         return
     for name in imported(path):
         if name.startswith("mtp."):
             there = name.split(".")[1]
-            assert there == here or FLOOR[there] < FLOOR[here], f"{path} imports {name}"
+            assert there == here or LAYER[there] < LAYER[here], f"{path} imports {name}"
         assert name.split(".")[0] not in ("configs", "experiments", "tests"), f"{path} imports {name}"
 
 
 def test_data_knows_no_jax_and_grain_is_read_in_one_place():
     for path in FILES:
         packages = {name.split(".")[0] for name in imported(path)}
-        if room(path) == "data":
+        if package(path) == "data":
             assert not packages & {"jax", "flax", "optax", "orbax"}, path
         if "grain" in packages:
-            assert path.relative_to(ROOT / "mtp") == Path("data/pipeline.py")
+            assert path.relative_to(ROOT / "mtp") == Path("data/batches/pipeline.py")
 
 
-def test_every_room_has_its_floor():
-    assert {room(path) for path in FILES} - {"__init__"} == set(FLOOR)
+def test_every_package_has_its_layer():
+    assert {package(path) for path in FILES} - {"__init__"} == set(LAYER)
 
 
 def test_the_walk_finds_imports_in_functions(tmp_path):

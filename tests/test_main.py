@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtp import metrics
 from mtp.config import CACHE
+from mtp.evaluation import metrics
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow

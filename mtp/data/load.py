@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from mtp.config import CACHE, Config, ConfigError
-from mtp.data import ava_load, demo, votes
+from mtp.data.ava import load as ava_load
+from mtp.data.demo import generate as demo
 from mtp.data.schema import Dataset
+from mtp.data.votes import load as votes
 
 
 def load(config: Config) -> Dataset:

@@ -11,7 +11,7 @@ from mtp.ops.pooling import FactorisedPaths, StridedPools, WindowSums
 
 @dataclasses.dataclass(frozen=True)
 class Kernels:
-    """By default those in plain JAX; `mtp.ops.native` has others for CPUs."""
+    """By default those in plain JAX; `mtp.native` has others for CPUs."""
 
     depthwise: Depthwise = depthwise.depthwise
     normalised: Normalised = batch_norm.normalised

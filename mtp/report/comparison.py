@@ -93,8 +93,8 @@ NOTES = """Notes
 - Seeds "any": nothing in the learner is drawn, every seed gives the same.
 - Three of the printed rows cannot be taken at their word: SVDR's is no normalised predictor's (its PKL is below twice
   its squared Cheb), IIS-LDL's is worse than the constant mean histogram and near a mixture with the uniform
-  distribution, and kNN's is that of some 15 random pictures. `python -m experiments.printed_rows VOTES` shows it from
-  AVA's votes; the rows "mean of 15 random pictures" and "iis_lld, no bias, 10 iterations" are for comparison here.
+  distribution, and kNN's is that of some 15 random pictures. `python -m experiments.tables.printed_rows VOTES` shows it
+  from AVA's votes; the rows "mean of 15 random pictures" and "iis_lld, no bias, 10 iterations" are for comparison here.
   Nothing is tuned towards them.
 - svdr_like is a reconstruction from SVDR's abstract. Its loss and kNN's do not know the order of the ratings."""
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import features
+from experiments.tables import features
 from mtp.config import get_config
 from mtp.data import images
 from mtp.data.schema import Dataset
-from mtp.mesh import compiler_options
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.ops.pyramid import global_average
+from mtp.runtime.mesh import compiler_options
 from mtp.workdirs import UsageError
 
 SIZES = ((40, 52), (33, 64), (40, 52), (57, 35), (48, 48))

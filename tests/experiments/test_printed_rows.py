@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import printed_rows
-from mtp.ops.ratings import histograms
+from experiments.tables import printed_rows
+from mtp.ratings import histograms
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_findings_say_what_the_numbers_say():
 @pytest.mark.slow
 def test_avas_own_votes(shared_data):
     path = shared_data / "ava" / "ava_union_votes.csv"
-    command = [sys.executable, "-m", "experiments.printed_rows", str(path)]
+    command = [sys.executable, "-m", "experiments.tables.printed_rows", str(path)]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "| uniform | 0.346 | 0.229 |" in printed and "| mean histogram | 0.166 | 0.108 |" in printed
     assert "mean of 15 random pictures (0.172, 0.111, 0.919)" in printed

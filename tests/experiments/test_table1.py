@@ -8,9 +8,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import paper, votes
-from experiments import deep_rows, features, table1, table1_fits, table1_plot
+from experiments import table1
+from experiments.tables import deep_rows, features, table1_fits, table1_plot
 from mtp.config import get_config
-from mtp.intervals import Evaluation
+from mtp.evaluation.intervals import Evaluation
 from mtp.report import comparison
 from mtp.workdirs import UsageError, flat
 

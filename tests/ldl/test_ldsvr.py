@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import pdist, squareform
 from scipy.special import logit
 
-from mtp import metrics
+from mtp.evaluation import metrics
 from mtp.ldl import irwls, kernels, ldsvr
 from mtp.ldl.params import LdlError
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from keras.src.applications.nasnet import NASNet as KerasFunction
 
-from mtp.mesh import compiler_options
 from mtp.models import pretrained
 from mtp.models.layers import BatchStatistics
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.ops.canvas import to_float
+from mtp.runtime.mesh import compiler_options
 
 SIZES = ((224, 224), (161, 190), (97, 256), (200, 131), (64, 255), (256, 150), (33, 32), (32, 97))
 NOTHING = 1e-5  # of the map's scale

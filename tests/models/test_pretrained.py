@@ -10,12 +10,12 @@ import requests
 from keras.src.applications.nasnet import NASNet as KerasFunction
 from keras.src.legacy.saving import legacy_h5_format
 
-from mtp.mesh import compiler_options
 from mtp.models import pretrained
 from mtp.models.keras_order import saved_layers
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.models.pretrained import WeightsError
 from mtp.ops.canvas import to_float
+from mtp.runtime.mesh import compiler_options
 
 SIZE = (64, 49)
 # Keras' variables predate numpy 2's copy keyword

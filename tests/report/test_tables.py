@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from mtp import intervals, references
-from mtp.ops.ratings import histograms
+from mtp.evaluation import intervals, references
+from mtp.ratings import histograms
 from mtp.report import tables
 
 

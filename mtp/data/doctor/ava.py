@@ -5,8 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mtp.data import ava_files, ava_load, ava_pictures, ava_splits, ava_table, exclusions, faults
-from mtp.data.ava_files import KNOWN_BROKEN, RATINGS
+from mtp.data import exclusions, faults
+from mtp.data.ava import files as ava_files
+from mtp.data.ava import load as ava_load
+from mtp.data.ava import pictures as ava_pictures
+from mtp.data.ava import splits as ava_splits
+from mtp.data.ava import table as ava_table
+from mtp.data.ava.files import KNOWN_BROKEN, RATINGS
 from mtp.data.doctor.listing import Listing, file_stamp
 from mtp.data.faults import Fault
 from mtp.data.schema import Dataset

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mtp.data import exclusions, faults, splits, votes_csv
+from mtp.data import exclusions, faults, splits
 from mtp.data.faults import Fault
 from mtp.data.schema import SPLITS
-from mtp.data.votes_csv import Table
+from mtp.data.votes import table as votes_csv
+from mtp.data.votes.table import Table
 
 Rows = Sequence[Mapping[str, str]]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif", ".heic"})

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from mtp.data import ava_load, ava_source, exclusions
-from mtp.data.ava import build
-from mtp.data.ava_files import KNOWN_BROKEN
+from mtp.data import exclusions
+from mtp.data.ava import load as ava_load
+from mtp.data.ava import source as ava_source
+from mtp.data.ava.build import build
+from mtp.data.ava.files import KNOWN_BROKEN
 from mtp.data.doctor.__main__ import main
 from mtp.data.schema import DataError
 

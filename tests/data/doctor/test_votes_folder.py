@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtp.data import exclusions, faults, votes
+from mtp.data import exclusions, faults
 from mtp.data.doctor.__main__ import main
 from mtp.data.schema import DataError
+from mtp.data.votes import load as votes
 
 SPLITS = ("train", "train", "train", "validation", "test")
 

@@ -1,0 +1,1 @@
+"""The paper's tables: what stands behind their rows."""

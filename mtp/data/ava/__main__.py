@@ -1,0 +1,50 @@
+"""python -m mtp.data.ava --source=DIR --data_dir=DIR: an AVA download into records that training reads at random.
+
+The source holds AVA.txt (or another label file, --labels), the lists of the official package as far as they are at
+hand, and the pictures in any layout (or elsewhere, --images). Nothing in it is changed. The command shows progress,
+goes on where it was killed, uses all processors, and does nothing where the set is built already.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import app, flags, logging
+
+from mtp.data.ava import source as ava_source
+from mtp.data.ava.build import build, summary
+from mtp.data.ava.load import describe, load
+from mtp.data.schema import DataError
+
+
+def main(_: Sequence[str]) -> None:
+    logging.set_verbosity(logging.ERROR)
+    f = flags.FLAGS
+    try:
+        source = ava_source.read(
+            Path(f.source),
+            Path(f.labels) if f.labels else None,
+            Path(f.images) if f.images else None,
+            f.max_skipped,
+            f.means_only,
+        )
+        folder = build(source, Path(f.data_dir), f.processes or os.cpu_count() or 1)
+    except (DataError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(summary(source, folder))
+    if "generic_test" in source.package.lists:
+        print(f"split official:\n{describe(load(Path(f.data_dir), enlarge=True))}")
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string(
+        "source", None, "Folder of the AVA download; nothing in it is changed.", required=True
+    )
+    flags.DEFINE_string("data_dir", None, "Folder that gets ava/1.0.0 with the records.", required=True)
+    flags.DEFINE_string("labels", "", "Label file of any known shape; default: AVA.txt of the source.")
+    flags.DEFINE_string("images", "", "Folder of the pictures; default: anywhere in the source.")
+    flags.DEFINE_bool("means_only", False, "The label file has the pictures' mean ratings only.")
+    flags.DEFINE_float("max_skipped", 0.001, "Largest share of rows without a usable picture.")
+    flags.DEFINE_integer("processes", 0, "Processes that read and write; 0: one a processor.")
+    app.run(main)

@@ -1,0 +1,1 @@
+"""The demo set: generated pictures with generated votes."""

@@ -1,0 +1,1 @@
+"""A folder of pictures with a CSV of votes."""

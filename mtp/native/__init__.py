@@ -1,0 +1,1 @@
+"""The trunk's costly operations as compiled kernels for CPUs."""

@@ -1,0 +1,1 @@
+"""Where a program runs: devices, compiled programs, checkpoints, what a run logs."""

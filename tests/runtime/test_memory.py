@@ -1,0 +1,58 @@
+import platform
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from mtp.data.batches import buckets
+from mtp.runtime.mesh import data_mesh, put_batch
+
+FAULTS = """
+import resource
+import jax, jax.numpy as jnp, numpy as np
+from mtp.runtime.memory import keep_freed
+
+def faults(call):
+    # the least of several calls: small arrays may settle where a large one was
+    counts = []
+    for _ in range(6):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        call()
+        counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return min(counts)
+
+def array():
+    np.ones(2**24, np.float32)
+
+# the sort's copy is a temporary of the program, of more than the 32 MB from which on glibc always maps new pages
+program = jax.jit(lambda x: jnp.sort(jnp.outer(x, x), axis=0).sum())
+x = np.arange(3072, dtype=np.float32)
+
+def compute():
+    program(x).block_until_ready()
+
+KEEP
+print(faults(array), faults(compute))
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told to keep memory")
+def test_arrays_and_temporaries_of_programs_get_pages_that_were_there_before():
+    fresh, kept = (
+        subprocess.run(
+            [sys.executable, "-c", FAULTS.replace("KEEP", keep)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        for keep in ("", "keep_freed()")
+    )
+    assert min(map(int, fresh)) > 200 > 50 > max(map(int, kept))
+
+
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="other devices have memory of their own")
+@pytest.mark.parametrize("side", [33, 401, 402, 403])
+def test_a_batch_of_pictures_is_not_copied(side):
+    picture = np.ones((side, side, 3), np.uint8)
+    images, _ = buckets.place([picture], (side, side), 2)
+    placed = put_batch({"images": images}, data_mesh(1))["images"]
+    assert placed.unsafe_buffer_pointer() == images.ctypes.data

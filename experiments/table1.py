@@ -23,12 +23,13 @@ from experiments.tables.printed_rows import COLUMNS, PRINTED
 from mtp.config import Config
 from mtp.evaluation import metrics, references
 from mtp.evaluation.intervals import Evaluation, holm, seeded_difference
-from mtp.evaluation.results import versions, write_json
+from mtp.evaluation.results import versions
+from mtp.files import read_json, write_json
 from mtp.ldl.params import LdlError
 from mtp.ratings import histograms
 from mtp.report import comparison
 from mtp.training import weighting
-from mtp.workdirs import UsageError, read_json
+from mtp.workdirs import UsageError
 
 PRINTED_AS = {"iis_lld": "IIS-LDL", "aa_knn": "KNN", "ldsvr": "LDSVR", "svdr_like": "SVDR"}
 

@@ -19,7 +19,7 @@ import numpy as np
 from absl import app, flags
 from ml_collections import config_flags
 
-from mtp import workdirs
+from mtp import files, workdirs
 from mtp.config import Config, ConfigError
 from mtp.data.batches import buckets
 from mtp.data.identity import picture_hashes
@@ -31,6 +31,7 @@ from mtp.evaluation.rows import Facts
 from mtp.models import pretrained
 from mtp.models.pretrained import WeightsError
 from mtp.report import tables
+from mtp.runtime import settings
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
 from mtp.training import experiment
 from mtp.training import loop as train
@@ -57,11 +58,11 @@ def main(_: Sequence[str]) -> None:
     overrides = config_flags.get_override_values(flags.FLAGS["config"])
     try:
         if MODE.value == "train":
-            experiment.configure(CONFIG.value)
+            settings.configure(CONFIG.value)
             run(CONFIG.value, workdir)
         else:
             config = workdirs.stored_config(workdir, overrides)
-            experiment.configure(config)
+            settings.configure(config)
             evaluate_again(config, workdir, overrides)
     except (ConfigError, UsageError, DataError, CheckpointError, WeightsError, train.TrainingError) as error:
         sys.exit(f"error: {error}")
@@ -183,8 +184,8 @@ def report(
         )  # fmt: skip
         predicted = folder / f"predictions{suffix}.csv"
         results.write_predictions(predicted, built.dataset, predictions, built.facts)
-        (folder / f"results{suffix}.md").write_text(tables.markdown(content))
-        results.write_json(folder / f"results{suffix}.json", content)
+        files.write_text(folder / f"results{suffix}.md", tables.markdown(content))
+        files.write_json(folder / f"results{suffix}.json", content)
         contents.append(content)
     show(contents, folder)
 

@@ -10,8 +10,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from mtp.config import Config, get_config
-from mtp.evaluation.results import write_json
 from mtp.evaluation.rows import size_rules
+from mtp.files import read_json, write_json
 
 TRAINED = "training_pictures.npy"  # `picture_hashes` of the training split
 # what may differ between a workdir's runs: it does not change what is learnt
@@ -148,7 +148,3 @@ def evaluation_folder(workdir: Path, data: str, config: Config, overrides: Mappi
     names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
     folders = (workdir / "evaluations" / name for name in names)
     return next(folder for folder in folders if fits(folder))
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text()) if path.exists() else None

@@ -1,7 +1,7 @@
 """What tests share: where compiled programs are kept, real photographs, pictures on canvases."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -9,7 +9,6 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from mtp.config import CACHE
 
@@ -32,19 +31,6 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real photographs: neither $MTP_SHARED_DATA nor {folder} is a folder")
     return folder
-
-
-@pytest.fixture
-def kept_programs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """An empty folder of kept programs, for code that counts as settled."""
-    # by name: imported here, the package would come before the run-time type checks
-    monkeypatch.setattr("mtp.training.executables.SOURCE", "this source")
-    before = jax.config.values["jax_compilation_cache_dir"]
-    jax.config.update("jax_compilation_cache_dir", str(tmp_path))
-    compilation_cache.reset_cache()  # jax keeps the first folder open
-    yield tmp_path / "executables"
-    jax.config.update("jax_compilation_cache_dir", before)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="session")

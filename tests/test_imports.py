@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # lower layers know nothing of higher ones; packages of one layer do not see one another
 LAYERS = (
-    {"config", "ratings"},
+    {"config", "ratings", "files"},
     {"ops", "ldl"},
     {"data", "models"},
     {"native"},

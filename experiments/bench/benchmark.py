@@ -26,7 +26,7 @@ RESULTS = Path(__file__).parents[1] / "results"
 CORES = 2
 PAUSE = 0.3  # seconds between turns: idle worker threads of a peer spin for up to 0.2 s
 TURN = 0.5  # seconds at least of a turn's runs
-# read when a process starts: huge pages, and freed memory is kept, as `mtp.runtime.memory` does for ours
+# read when a process starts: huge pages, and freed memory is kept, as `mtp.runtime.settings` does for ours
 MEMORY = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_max=0:glibc.malloc.trim_threshold=17179869184"
 LONG = 4.0  # seconds of a run from which on the first one counts
 PACKAGES = ("jax", "flax", "torch", "onnxruntime", "openvino", "keras", "pillow", "grain", "numpy")

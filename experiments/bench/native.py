@@ -28,8 +28,8 @@ from mtp.ops.batch_norm import Running
 from mtp.ops.depthwise import Depthwise
 from mtp.ops.inference import Layer
 from mtp.ops.kernels import PLAIN, Kernels
-from mtp.runtime import memory
-from mtp.runtime.mesh import compiler_options
+from mtp.runtime import settings
+from mtp.runtime.settings import compiler_options
 from mtp.training.step import eval_step
 
 # side of the input, channels, window, stride
@@ -233,7 +233,7 @@ def bench_model(backbone: str) -> None:
 
 
 def main(*parts: str) -> None:
-    memory.keep_freed()
+    settings.keep_freed_memory()
     native.load()
     print(f"{date.today()}, {os.cpu_count()} cores, CPU, jax {jax.__version__}, float32", flush=True)
     single = {"layers": bench_layers, "others": bench_others, "inference": bench_inference}

@@ -17,8 +17,9 @@ from mtp.config import CACHE, Config, ConfigError, get_config
 from mtp.data.batches import buckets
 from mtp.data.batches.buckets import Shape
 from mtp.models import mtp_nasnet
-from mtp.runtime import memory
-from mtp.runtime.mesh import compiler_options, data_mesh
+from mtp.runtime import settings
+from mtp.runtime.mesh import data_mesh
+from mtp.runtime.settings import compiler_options
 from mtp.training import experiment, optim
 from mtp.training.programs import Programs
 from mtp.training.step import Objective, TrainStep, eval_step, initial_state
@@ -29,9 +30,8 @@ PATHS = {"plain": False, "native kernel": True}  # run.native; the kernel is bui
 
 def cached(folder: str = str(CACHE / "xla")) -> None:
     """As on the command line, freed memory is kept, and compiled programs are kept and found in `folder`."""
-    memory.keep_freed()
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+    settings.keep_freed_memory()
+    settings.keep_programs(folder)
 
 
 def trunk_and_linear_head(native: bool, **model: Any) -> Config:

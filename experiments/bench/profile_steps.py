@@ -27,8 +27,8 @@ import jax
 
 from experiments.bench import ours
 from experiments.bench.benchmark import Missing, machine
-from mtp.runtime import memory
-from mtp.runtime.mesh import compiler_options
+from mtp.runtime import settings
+from mtp.runtime.settings import compiler_options
 from mtp.training.step import eval_step
 
 SIZE, BATCH, ROUNDS = (224, 224), 8, 5
@@ -114,7 +114,7 @@ def traced(program: Any, run: Callable[[], Any]) -> Profile:
 
 
 def main() -> None:
-    memory.keep_freed()
+    settings.keep_freed_memory()
     print(
         f"# Where the time goes\n\n`python -m experiments.bench.profile_steps`, {date.today()}, {machine()}\n"
     )

@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 
 from configs import paper
 from mtp.config import get_config
-from mtp.workdirs import UsageError, flat, read_json
+from mtp.files import read_json
+from mtp.workdirs import UsageError, flat
 
 TASKS = ("distribution", "two_category", "style")
 # section 4's ablations: columns, tasks, reliability weights; and how to ask for them

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from mtp import workdirs
+from mtp import files, workdirs
 from mtp.config import Config, ConfigError, get_config
 from mtp.data import means
 from mtp.data.batches.pipeline import evaluation_batches
@@ -32,15 +32,17 @@ from mtp.data.identity import picture_hashes
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
 from mtp.evaluation import rows as evaluate
-from mtp.evaluation.results import write_json
 from mtp.evaluation.rows import Facts
+from mtp.files import write_json
 from mtp.models import pretrained
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.models.pretrained import WeightsError
 from mtp.ops.canvas import to_float
 from mtp.ops.pyramid import global_average
+from mtp.runtime import settings
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
-from mtp.runtime.mesh import compiler_options, data_mesh, put_batch
+from mtp.runtime.mesh import data_mesh, put_batch
+from mtp.runtime.settings import compiler_options
 from mtp.training import experiment
 from mtp.workdirs import UsageError
 
@@ -91,7 +93,7 @@ def imagenet(weights: str, options: Mapping[str, Any]) -> Backbone:
     """NASNet-A Mobile with published weights: "imagenet" or a Keras .h5 file."""
     config = get_config()
     config.update_from_flattened_dict({**options, "model.weights": weights, "eval.split": "all"})
-    experiment.configure(config)
+    settings.configure(config)
     path = pretrained.locate(weights, "mobile")
     arrays = jax.ShapeDtypeStruct((1, 63, 63, 3), jnp.float32), jax.ShapeDtypeStruct((1, 2), jnp.int32)
     shapes = jax.eval_shape(NASNet(NASNET_A["mobile"]).init, jax.random.key(0), *arrays)
@@ -206,10 +208,7 @@ def _compute(backbone: Backbone, dataset: Dataset) -> Any:
 
 
 def _write(path: Path, features: Features) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **{**features._asdict(), "about": np.array(json.dumps(features.about))})
-    temporary.replace(path)
+    files.write_arrays(path, {**features._asdict(), "about": np.array(json.dumps(features.about))})
 
 
 def read(path: Path) -> Features:
@@ -227,7 +226,7 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
         found = imagenet(backbone, options)
         return extract(found, load(found.config.data), out)
     config = workdirs.stored_config(Path(backbone), options)
-    experiment.configure(config)
+    settings.configure(config)
     dataset = load(config.data)
     return extract(of_workdir(Path(backbone), options, dataset), dataset, out)
 

@@ -15,11 +15,10 @@ from tqdm import tqdm
 from experiments.tables.features import Features
 from mtp.config import Config
 from mtp.evaluation import metrics
-from mtp.evaluation.results import write_json
+from mtp.files import read_json, write_json
 from mtp.ldl import params, projection
 from mtp.ldl.learners import LEARNERS
 from mtp.ratings import histograms
-from mtp.workdirs import read_json
 
 
 class Splits(NamedTuple):

@@ -1,10 +1,10 @@
 """Pictures that a data folder's own excluded.csv leaves out: columns image,reason, a line a picture."""
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mtp import files
 from mtp.data.schema import DataError
 
 NAME = "excluded.csv"
@@ -34,13 +34,12 @@ def read(folder: Path) -> dict[str, str]:
 
 
 def write(folder: Path, reasons: Mapping[str, str]) -> Path:
-    """The whole list, sorted by picture; written beside and renamed, so that it is never half there."""
-    path, temporary = folder / NAME, folder / f"{NAME}.tmp"
-    with temporary.open("w", newline="", encoding="utf-8") as file:
+    """The whole list, sorted by picture; it is never half there."""
+    path = folder / NAME
+    with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
         writer.writerows(sorted(reasons.items()))
-    os.replace(temporary, path)
     return path
 
 

@@ -14,6 +14,7 @@ from mtp.data.demo import generate as demo
 from mtp.data.schema import Dataset
 from mtp.evaluation import breakdown
 from mtp.evaluation.rows import Facts, Predictions, metric_rows
+from mtp.files import replacing
 from mtp.ratings import histograms, mean_and_std
 
 
@@ -86,8 +87,7 @@ def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, fa
     header += [f"pred_style_{s}" for s in facts.style_names if predictions.style is not None]
     # a column of the data set that is called like one of ours gets a prefix
     header += [f"data_{name}" if name in header else name for name in dataset.metadata]
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         for row, index in enumerate(predictions.indices):
@@ -100,15 +100,7 @@ def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, fa
             cells += map(_digits, [] if predictions.style is None else predictions.style[row])
             cells += [column[index] for column in dataset.metadata.values()]
             writer.writerow(cells)
-    temporary.replace(path)
 
 
 def _digits(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.9g}"
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Written beside and renamed, so that a killed run leaves no half of a file."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-    temporary.replace(path)

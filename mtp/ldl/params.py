@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mtp import files
+
 FORMAT = 1  # of the files; raised when old ones can no longer be read
 
 
@@ -71,18 +73,14 @@ def fitted(
 
 
 def save(path: str | Path, params: Params) -> None:
-    """One .npz: the arrays as they are, all else as JSON. Written beside and renamed."""
+    """One .npz: the arrays as they are, all else as JSON."""
     meta = {
         "format": FORMAT,
         "learner": params.learner,
         "options": params.options,
         "convergence": dataclasses.asdict(params.convergence),
     }
-    path = Path(path)
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, meta=np.array(json.dumps(meta)), **params.arrays)
-    temporary.replace(path)
+    files.write_arrays(Path(path), {"meta": np.array(json.dumps(meta)), **params.arrays})
 
 
 def load(path: str | Path) -> Params:

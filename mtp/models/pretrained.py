@@ -1,6 +1,5 @@
 """NASNet's published ImageNet weights (Keras files) into our variables, strictly: every array or an error."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -12,6 +11,7 @@ import numpy as np
 import pooch
 from jaxtyping import Array, Float
 
+from mtp import files
 from mtp.config import CACHE
 from mtp.models.keras_order import TOP, saved_layers
 from mtp.models.nasnet import NASNET_A
@@ -81,7 +81,7 @@ def origin(weights: str, backbone: str) -> dict[str, Any]:
     if not weights:
         return {"weights": "from scratch"}
     path = locate(weights, backbone)
-    return {"weights": weights, "file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"weights": weights, "file": path.name, "sha256": files.sha256(path)}
 
 
 def fetch(backbone: str, *, top: bool = False) -> Path:

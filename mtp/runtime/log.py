@@ -9,6 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from mtp import files
+
 
 class Writer:
     """Appends a line a record to metrics.jsonl in `workdir`, and the same numbers to TensorBoard."""
@@ -41,9 +43,7 @@ class Writer:
             return
         lines = self._path.read_text().splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        temporary = self._path.with_suffix(".tmp")
-        temporary.write_text("".join(kept))
-        temporary.replace(self._path)
+        files.write_text(self._path, "".join(kept))
 
     def close(self) -> None:
         if self._board:

@@ -54,14 +54,3 @@ def replicated_shapes(tree: Any, mesh: Mesh) -> Any:
     """Shapes and types of a tree's arrays, as they lie when every device holds them whole."""
     place = replicated(mesh)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=place), tree)
-
-
-def compiler_options(*, run_once: bool = False) -> dict[str, str | bool]:
-    """XLA's options for our programs: on CPU those that compile faster, to programs that are no slower.
-
-    run_once: the program runs a single time, so only its compilation counts.
-    """
-    if jax.default_backend() != "cpu":
-        return {}
-    level = "0" if run_once else "1"
-    return {"xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE", "xla_backend_optimization_level": level}

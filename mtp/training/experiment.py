@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import math
-import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,11 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import logging
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from mtp.config import CACHE, Config, ConfigError
+from mtp.config import Config, ConfigError
 from mtp.data.batches.buckets import Shape
 from mtp.data.batches.pipeline import TrainBatches
 from mtp.data.batches.plan import TrainPlan
@@ -28,12 +26,10 @@ from mtp.models import heads, mtp_nasnet, pretrained
 from mtp.native import library as native
 from mtp.ops.kernels import PLAIN, Kernels
 from mtp.ratings import histograms, mean_and_std
-from mtp.runtime import memory
-from mtp.runtime.mesh import batch_sharding, compiler_options, data_mesh, replicated, replicated_shapes
+from mtp.runtime.mesh import batch_sharding, data_mesh, replicated, replicated_shapes
+from mtp.runtime.settings import compiler_options
 from mtp.training import optim, weighting
 from mtp.training.step import Objective, TrainState, TrainStep, eval_step, initial_state
-
-DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,22 +100,6 @@ class Training(Experiment):
             }
             for shape in sorted(self.plan.shapes, key=lambda shape: shape != first)
         }
-
-
-def configure(config: Config) -> None:
-    """Settings of libraries: where compiled programs are kept, that checkpoints are written silently, what becomes of
-    freed memory, and whether sums on a GPU have one order.
-
-    The last two must come before jax' first look at its devices.
-    """
-    logging.set_verbosity(logging.ERROR)
-    cache = config.run.compile_cache or str(CACHE / "xla")
-    jax.config.update("jax_compilation_cache_dir", cache)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
-    memory.keep_freed()
-    if config.run.deterministic and DETERMINISTIC not in os.environ.get("XLA_FLAGS", ""):
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DETERMINISTIC}".strip()
-        print(f"XLA_FLAGS={os.environ['XLA_FLAGS']}")
 
 
 def learn_facts(dataset: Dataset, config: Config) -> Facts:

@@ -15,7 +15,7 @@ from mtp.data import images
 from mtp.data.schema import Dataset
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.ops.pyramid import global_average
-from mtp.runtime.mesh import compiler_options
+from mtp.runtime.settings import compiler_options
 from mtp.workdirs import UsageError
 
 SIZES = ((40, 52), (33, 64), (40, 52), (57, 35), (48, 48))

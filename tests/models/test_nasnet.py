@@ -14,7 +14,7 @@ from mtp.models import pretrained
 from mtp.models.layers import BatchStatistics
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.ops.canvas import to_float
-from mtp.runtime.mesh import compiler_options
+from mtp.runtime.settings import compiler_options
 
 SIZES = ((224, 224), (161, 190), (97, 256), (200, 131), (64, 255), (256, 150), (33, 32), (32, 97))
 NOTHING = 1e-5  # of the map's scale

@@ -15,7 +15,7 @@ from mtp.models.keras_order import saved_layers
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.models.pretrained import WeightsError
 from mtp.ops.canvas import to_float
-from mtp.runtime.mesh import compiler_options
+from mtp.runtime.settings import compiler_options
 
 SIZE = (64, 49)
 # Keras' variables predate numpy 2's copy keyword

@@ -24,7 +24,7 @@ from mtp.ops import depthwise as plain
 from mtp.ops.batch_norm import Running
 from mtp.ops.inference import Layer, Sum
 from mtp.ops.kernels import PLAIN
-from mtp.runtime.mesh import compiler_options
+from mtp.runtime.settings import compiler_options
 from mtp.training import experiment
 from mtp.training.step import Objective, TrainStep, initial_state
 

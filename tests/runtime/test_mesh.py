@@ -13,8 +13,8 @@ from mtp.runtime.mesh import data_mesh, put_batch, replicated
 
 TWO_DEVICES = """
 import jax, numpy as np
-from mtp.runtime.memory import keep_freed
-keep_freed()  # programs start in the calling thread, also those for several devices
+from mtp.runtime.settings import keep_freed_memory
+keep_freed_memory()  # programs start in the calling thread, also those for several devices
 from mtp.runtime.mesh import batch_sharding, data_mesh, put_batch, replicated
 mesh = data_mesh()
 assert mesh.size == 2 and data_mesh(1).size == 1

@@ -1,9 +1,7 @@
 """What follows from a configuration before a step is taken."""
 
 import dataclasses
-import os
 
-import jax
 import numpy as np
 import pytest
 
@@ -86,18 +84,6 @@ def test_a_batch_divides_into_its_parts(batch, accumulate, fine):
         return experiment._check_batch(config)
     with pytest.raises(ConfigError, match=rf"must divide by optim\.accumulate = {accumulate}"):
         experiment._check_batch(config)
-
-
-def test_deterministic_sums_are_asked_of_xla_once(monkeypatch, tmp_path):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
-    config = get_config()
-    config.run.compile_cache = jax.config.jax_compilation_cache_dir or str(tmp_path)
-    experiment.configure(config)
-    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x"
-    config.run.deterministic = True
-    for _ in range(2):
-        experiment.configure(config)
-    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x --xla_gpu_deterministic_ops=true"
 
 
 def test_splits_to_evaluate_are_looked_at_first(dataset):

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
+from mtp import files
 from mtp.data import images
 from mtp.data.ava import parquet
 from mtp.data.progress import Progress
@@ -167,24 +168,20 @@ def _write_table(
     length: int,
 ) -> None:
     path = _table(folder, number)
-    temporary = path.with_suffix(".npz.tmp")
     odd = {kind: count for kind, count in kinds.items() if kind != "JPEG RGB"}
-    try:
-        with temporary.open("wb") as file:
-            np.savez(
-                file,
-                ids=np.array([row[0] for row in rows], np.int64),
-                sizes=np.array([row[1] for row in rows], np.int32).reshape(-1, 2),
-                hashes=np.frombuffer(b"".join(row[2] for row in rows), np.uint64),
-                lost_ids=np.array(list(lost), np.int64),
-                lost_reasons=np.array(list(lost.values()), np.str_),
-                kinds=np.array(list(odd), np.str_),
-                counts=np.array(list(odd.values()), np.int64),
-                length=np.int64(length),
-            )
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write_arrays(
+        path,
+        dict(
+            ids=np.array([row[0] for row in rows], np.int64),
+            sizes=np.array([row[1] for row in rows], np.int32).reshape(-1, 2),
+            hashes=np.frombuffer(b"".join(row[2] for row in rows), np.uint64),
+            lost_ids=np.array(list(lost), np.int64),
+            lost_reasons=np.array(list(lost.values()), np.str_),
+            kinds=np.array(list(odd), np.str_),
+            counts=np.array(list(odd.values()), np.int64),
+            length=np.int64(length),
+        ),
+    )
 
 
 def _bytes(pictures: Sequence[Picture]) -> Iterator[tuple[Picture, bytes]]:

@@ -2,13 +2,13 @@
 
 import csv
 import dataclasses
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from mtp import files
 from mtp.data.schema import DataError
 
 NAME = "labels.npz"
@@ -54,13 +54,10 @@ class Table:
 
 
 def save(path: Path, table: Table) -> None:
-    """Uncompressed, so that it is read at the disk's speed; written beside and renamed."""
+    """Uncompressed, so that it is read at the disk's speed."""
     arrays = {f.name: getattr(table, f.name) for f in dataclasses.fields(table) if f.name != "lists"}
     arrays |= {_LIST + name: ids for name, ids in table.lists.items()}
-    temporary = path.with_name(f"{path.name}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(file, **arrays)
-    os.replace(temporary, path)
+    files.write_arrays(path, arrays)
 
 
 def write_left_out(path: Path, table: Table) -> None:

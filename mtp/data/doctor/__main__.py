@@ -7,7 +7,6 @@ that changed. Exit status: 0: nothing affects training; 1: something does; 2: it
 """
 
 import argparse
-import json
 import os
 import sqlite3
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mtp import files
 from mtp.config import ConfigError, get_config
 from mtp.data import exclusions
 from mtp.data.doctor import ava, listing, page, pictures, report
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str]) -> int:
     out = options.out or Path("runs") / f"doctor-{subject.name}"
     diagnosis = examine(subject, out, options.min_raters)
     print(report.terminal(diagnosis))
-    (out / "doctor.json").write_text(json.dumps(report.content(diagnosis), indent=1))
-    (out / "doctor.html").write_text(page.render(diagnosis, DEFAULTS["max_decode_pixels"]), encoding="utf-8")
+    files.write_json(out / "doctor.json", report.content(diagnosis))
+    files.write_text(out / "doctor.html", page.render(diagnosis, DEFAULTS["max_decode_pixels"]))
     print(f"\ndoctor.html and doctor.json lie in {out}")
     if options.fix:
         left_out = diagnosis.exclusions()

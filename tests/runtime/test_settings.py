@@ -1,3 +1,4 @@
+import os
 import platform
 import subprocess
 import sys
@@ -6,13 +7,15 @@ import jax
 import numpy as np
 import pytest
 
+from mtp.config import get_config
 from mtp.data.batches import buckets
+from mtp.runtime import settings
 from mtp.runtime.mesh import data_mesh, put_batch
 
 FAULTS = """
 import resource
 import jax, jax.numpy as jnp, numpy as np
-from mtp.runtime.memory import keep_freed
+from mtp.runtime.settings import keep_freed_memory
 
 def faults(call):
     # the least of several calls: small arrays may settle where a large one was
@@ -44,7 +47,7 @@ def test_arrays_and_temporaries_of_programs_get_pages_that_were_there_before():
         subprocess.run(
             [sys.executable, "-c", FAULTS.replace("KEEP", keep)], capture_output=True, text=True, check=True
         ).stdout.split()
-        for keep in ("", "keep_freed()")
+        for keep in ("", "keep_freed_memory()")
     )
     assert min(map(int, fresh)) > 200 > 50 > max(map(int, kept))
 
@@ -56,3 +59,15 @@ def test_a_batch_of_pictures_is_not_copied(side):
     images, _ = buckets.place([picture], (side, side), 2)
     placed = put_batch({"images": images}, data_mesh(1))["images"]
     assert placed.unsafe_buffer_pointer() == images.ctypes.data
+
+
+def test_deterministic_sums_are_asked_of_xla_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=x")
+    config = get_config()
+    config.run.compile_cache = jax.config.jax_compilation_cache_dir or str(tmp_path)
+    settings.configure(config)
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x"
+    config.run.deterministic = True
+    for _ in range(2):
+        settings.configure(config)
+    assert os.environ["XLA_FLAGS"] == "--xla_dump_to=x --xla_gpu_deterministic_ops=true"

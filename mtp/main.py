@@ -4,6 +4,7 @@ Running it again goes on where it was, or prints the table of a finished run. Wi
 workdir's checkpoint is evaluated, also on other pictures: --config.data.dir=OTHER --config.eval.split=all.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -17,10 +18,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 from absl import app, flags
-from ml_collections import config_flags
 
 from mtp import files, workdirs
-from mtp.config import Config, ConfigError
+from mtp.config import Config, ConfigError, check, configured, flat, get_config, idle, overrides, read_file
 from mtp.data.batches import buckets
 from mtp.data.identity import picture_hashes
 from mtp.data.load import load
@@ -30,6 +30,7 @@ from mtp.evaluation import rows as evaluate
 from mtp.evaluation.rows import Facts
 from mtp.models import pretrained
 from mtp.models.pretrained import WeightsError
+from mtp.options import known
 from mtp.report import tables
 from mtp.runtime import settings
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
@@ -39,8 +40,8 @@ from mtp.training.experiment import Experiment, Training
 from mtp.workdirs import UsageError
 
 LEFT_BEHIND = ("results.md", "results.json", "predictions.csv", "metrics.jsonl", "checkpoints")
-CONFIG = config_flags.DEFINE_config_file(
-    "config", str(Path(__file__).with_name("config.py")), "The experiment's file."
+CONFIG = flags.DEFINE_string(
+    "config", None, "The experiment's file; without one the defaults. --config.x.y=VALUE sets an option."
 )
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of this run; made where it does not exist.", required=True
@@ -53,19 +54,35 @@ ALLOW_OVERLAP = flags.DEFINE_bool(
 )
 
 
-def main(_: Sequence[str]) -> None:
+def main(_: Sequence[str], given: Mapping[str, Any]) -> None:
+    """given: options of the command line, by dotted name."""
     workdir = Path(WORKDIR.value)
-    overrides = config_flags.get_override_values(flags.FLAGS["config"])
     try:
         if MODE.value == "train":
-            settings.configure(CONFIG.value)
-            run(CONFIG.value, workdir)
-        else:
-            config = workdirs.stored_config(workdir, overrides)
+            config = chosen(CONFIG.value, given)
+            say_idle(config, given)
             settings.configure(config)
-            evaluate_again(config, workdir, overrides)
+            run(config, workdir)
+        else:
+            config = workdirs.stored_config(workdir, given)
+            say_idle(config, given)
+            settings.configure(config)
+            evaluate_again(config, workdir, given)
     except (ConfigError, UsageError, DataError, CheckpointError, WeightsError, train.TrainingError) as error:
         sys.exit(f"error: {error}")
+
+
+def chosen(file: str | None, given: Mapping[str, Any]) -> Config:
+    """The configuration of an experiment's file and the command line. Errors: ConfigError naming every fault."""
+    values = {**flat(read_file(Path(file)) if file else get_config()), **given}
+    check(values, known())
+    return configured(values)
+
+
+def say_idle(config: Config, given: Mapping[str, Any]) -> None:
+    """A line for each option of the command line that has no effect."""
+    for note in idle(flat(config), known(), given):
+        print(f"note: {note}")
 
 
 def run(config: Config, workdir: Path) -> None:
@@ -199,8 +216,5 @@ def show(contents: Sequence[Mapping[str, Any]], folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        workdirs.check_options(sys.argv[1:])
-    except UsageError as error:
-        sys.exit(f"error: {error}")
-    app.run(main)
+    arguments, options = overrides.split(sys.argv[1:])
+    app.run(functools.partial(main, given=options), [sys.argv[0], *arguments])

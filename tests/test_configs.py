@@ -6,27 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mtp.config import get_config
+from mtp.config import flat, get_config, read_file
 from mtp.data.batches.plan import TrainPlan
 from mtp.models import mtp_nasnet
-from mtp.workdirs import UsageError, check_options, flat
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
 
-def load(path: Path):
+def documentation(path: Path) -> str:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module
+    return module.__doc__ or ""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_an_experiment_file(path):
-    module = load(path)
-    config, default = module.get_config(), get_config()
-    assert f"--config=configs/{path.name}" in module.__doc__
+    config, default = read_file(path), get_config()
+    assert f"--config=configs/{path.name}" in documentation(path)
     assert set(flat(config)) == set(flat(default))
     assert config.to_json() != default.to_json()
     for name, value in flat(config).items():
@@ -36,7 +34,7 @@ def test_an_experiment_file(path):
 
 
 def test_the_paper_preset_is_the_papers():
-    config = load(Path(__file__).parents[1] / "configs" / "paper.py").get_config()
+    config = read_file(Path(__file__).parents[1] / "configs" / "paper.py")
     assert (config.optim.name, config.optim.trunk_rate, config.optim.heads_rate) == ("adam", 0.01, 0.001)
     assert (config.input.batch_size, config.train.epochs, config.model.fcn_hidden) == (128, 70, 0)
     assert config.input.order == "cycle" and config.input.vertical_flip and config.input.quarter_turns
@@ -45,11 +43,3 @@ def test_the_paper_preset_is_the_papers():
         0.15,
         0.06,
     )
-
-
-def test_an_option_that_does_not_exist_names_the_nearest():
-    check_options(
-        ["--config=x.py", "--config.optim.trunk_rate=1", "--config.input.sizes[0]=(1,1)", "--workdir=x"]
-    )
-    with pytest.raises(UsageError, match=r"nearest is --config\.eval\.bootstrap"):
-        check_options(["--config.eval.bootstraps=3"])

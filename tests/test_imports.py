@@ -17,6 +17,7 @@ LAYERS = (
     {"evaluation"},
     {"report"},
     {"training"},
+    {"options"},
     {"workdirs"},
     {"main"},
 )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mtp.config import get_config
+from mtp.config import OPTIONS, ConfigError, Reach, flat, get_config
 from mtp.workdirs import UsageError, claim, evaluation_folder, finished, stored_config
 
 
@@ -24,6 +24,85 @@ def test_an_option_younger_than_the_workdir_had_its_default_there(tmp_path):
     changed.loss.target = "mean"
     with pytest.raises(UsageError, match=r"loss\.target: there 'histogram', now 'mean'"):
         claim(changed, tmp_path)
+
+
+def differing(option, value):
+    """A configuration that differs from the defaults in one option."""
+    config = get_config()
+    config.update_from_flattened_dict({"data.dir": "photos", option: value})
+    return config
+
+
+# the value of another kind of choice or number for every option
+OTHER = {
+    name: not value if isinstance(value, bool) else value + 1 if isinstance(value, int | float) else
+    0.5 if value is None else value + value if isinstance(value, tuple) else value + "x"
+    for name, value in flat(get_config()).items()
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_only_what_shapes_no_checkpoint_may_differ_between_two_starts(name, tmp_path):
+    saved(tmp_path)
+    claim(differing("data.dir", "photos"), tmp_path)
+    if OPTIONS[name].reach in (Reach.EVALUATION, Reach.NOTHING):
+        claim(differing(name, OTHER[name]), tmp_path)
+        assert flat(json.loads((tmp_path / "config.json").read_text()))[name] == OTHER[name]
+    else:
+        with pytest.raises(UsageError, match=f"  {name}: there "):
+            claim(differing(name, OTHER[name]), tmp_path)
+
+
+def test_what_differed_freely_before_still_may():
+    free = {name for name, option in OPTIONS.items() if not option.reach.fixed}
+    assert free == {
+        *(name for name in OPTIONS if name.startswith(("log.", "run."))),
+        *(name for name in OPTIONS if name.startswith("eval.")),
+        "input.threads", "input.ahead", "train.compile_in_parallel", "train.save_every_steps", "optim.max_bad_steps",
+    } - {"eval.size", "eval.max_pixels", "eval.too_large"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("eval.size", "trained"), ("eval.max_pixels", 2048), ("eval.too_large", "shrink")]
+)
+def test_what_chooses_the_best_checkpoint_is_the_evaluations_to_change_only(name, value, tmp_path):
+    saved(tmp_path)
+    claim(differing("data.dir", "photos"), tmp_path)
+    with pytest.raises(
+        UsageError, match=rf"(?s)evaluate the finished run otherwise with --mode=evaluate.*{name}: there"
+    ):
+        claim(differing(name, value), tmp_path)
+    assert flat(stored_config(tmp_path, {name: value}))[name] == value
+
+
+def test_an_evaluation_takes_what_does_not_belong_to_the_training(tmp_path):
+    claim(differing("data.dir", "photos"), tmp_path)
+    taken = {
+        "data.max_skipped": 0.5,
+        "eval.bootstrap": 7,
+        "log.every_steps": 3,
+        "input.threads": 1,
+        "run.devices": 1,
+    }
+    assert flat(stored_config(tmp_path, taken)) == flat(differing("data.dir", "photos")) | taken
+    with pytest.raises(ConfigError) as error:
+        stored_config(
+            tmp_path, {"input.sizes": ((64, 64),), "seed": 3, "eval.split": "most", "eval.bootstap": 1}
+        )
+    told = str(error.value)
+    assert "input.sizes belongs to the training" in told and "seed belongs to the training" in told
+    assert "eval.split must be one of" in told and "the nearest is eval.bootstrap" in told
+
+
+def test_options_that_are_no_more_and_values_that_cannot_be_are_told_of_an_old_workdir(tmp_path):
+    claim(differing("data.dir", "photos"), tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    content["loss"] |= {"tau": 0.0, "gone": 1}
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    with pytest.raises(
+        ConfigError, match=r"(?s)there is no option loss\.gone.*loss\.tau must be None or a number above 0"
+    ):
+        stored_config(tmp_path, {})
 
 
 def test_a_run_that_failed_before_its_first_save_does_not_hold_the_workdir(tmp_path):
@@ -67,7 +146,8 @@ def test_what_described_the_old_folder_is_forgotten_for_another(tmp_path):
 def test_a_folder_of_photographs_is_one_whatever_was_trained_on(trained, tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "votes.csv").write_text("image,c1,c2\n")
-    stored(tmp_path, **{"data.name": trained, "data.split": "official", "eval.by": "category"})
+    split = {"data.split": "official", "data.dir": "built"} if trained == "ava" else {}
+    stored(tmp_path, **{"data.name": trained, "eval.by": "category", **split})
     c = stored_config(tmp_path, {"data.dir": str(tmp_path / "photos")})
     assert (c.data.name, c.data.split, c.eval.by) == ("votes", "", "")
 

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from configs import paper
-from mtp.config import get_config
+from mtp.config import OPTIONS, flat, get_config
 from mtp.files import read_json
-from mtp.workdirs import UsageError, flat
+from mtp.workdirs import UsageError
 
 TASKS = ("distribution", "two_category", "style")
 # section 4's ablations: columns, tasks, reliability weights; and how to ask for them
@@ -22,16 +21,8 @@ ABLATIONS = {
     "MTP-NasNet": (("fcn", "spp"), TASKS, "variance"),
 }
 DECIDED = ("model.columns", "model.tasks", "loss.reliability")  # by the ablation
-OTHER = (
-    "data.",
-    "eval.",
-    "log.",
-    "run.",
-    "seed",
-    "input.threads",
-    "input.ahead",
-    "train.compile_in_parallel",
-)
+# all that seeds of one row share, and that makes a preset
+SHARED = [name for name, option in OPTIONS.items() if option.reach.of_training and name != "seed"]
 
 
 class DeepRow(NamedTuple):
@@ -45,7 +36,7 @@ class DeepRow(NamedTuple):
 
 def label(config: Mapping[str, Any]) -> tuple[str, bool]:
     """The row's name, and whether all else is the paper's preset; config: of a workdir, by dotted name."""
-    here = (tuple(config["model.columns"]), tuple(config["model.tasks"]), config["loss.reliability"])
+    here = (config["model.columns"], config["model.tasks"], config["loss.reliability"])
     name = next((n for n, ablation in ABLATIONS.items() if ablation == here), None)
     if name is None:
         name = (
@@ -55,8 +46,7 @@ def label(config: Mapping[str, Any]) -> tuple[str, bool]:
             + f", weights {here[2]}"
         )
     preset = flat(paper.get_config())
-    fixed = [o for o in preset if o not in DECIDED and not o.startswith(OTHER)]
-    same = all(config.get(option) == preset[option] for option in fixed)
+    same = all(config.get(option) == preset[option] for option in SHARED if option not in DECIDED)
     return f"{name} ({'paper' if same else 'ours'})", same
 
 
@@ -80,12 +70,10 @@ def read_rows(workdirs: Sequence[Path], images: Sequence[str], test_sha256: str)
                 f"{workdir} was evaluated on the {split['name']} split {split['sha256'][:12]}, this table's test "
                 f"split is {test_sha256[:12]}; train and evaluate it on the same data"
             )
-        here = flat(ConfigDict(results["config"]))
+        here = flat(results["config"])
         name, is_paper = label(here)
         first = options.setdefault(name, here)
-        unlike = [
-            o for o in sorted({*first, *here}) if first.get(o) != here.get(o) and not o.startswith(OTHER)
-        ]
+        unlike = [option for option in SHARED if first.get(option) != here.get(option)]
         if unlike:
             raise UsageError(
                 f"{workdir} and the workdirs before it of the row {name} differ in {', '.join(unlike)}; seeds of one "
@@ -122,7 +110,7 @@ def missing(rows: Sequence[DeepRow], data: str, group: str) -> dict[str, str]:
         options = [
             f"--config.{option}={str(value).replace(' ', '')!r}"
             for option, value in zip(DECIDED, ablation, strict=True)
-            if list(value) != defaults[option] and value != defaults[option]
+            if value != defaults[option]
         ]
         ours = "demo" if data == "demo" else "ava" if data.startswith("ava:") else "votes"
         for preset, file in (("paper", "paper"), ("ours", ours)):

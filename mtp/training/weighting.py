@@ -26,8 +26,6 @@ def total(
     """
     if kind == "sum":
         return sum(losses.values(), jnp.zeros(()))
-    if kind != "kendall":
-        raise ConfigError(f"loss.task_weight must be 'kendall' or 'sum', not {kind!r}")
     result = jnp.zeros(())
     for task, loss in losses.items():
         result += factors[task] * 0.5 * jnp.exp(-2 * log_sigma[task]) * loss + shares[task] * log_sigma[task]
@@ -47,11 +45,21 @@ class RatingScale(NamedTuple):
     tau: float
 
 
-def rating_scale(ratings: int, threshold: float = 0.0, delta: float = 0.0, tau: float = 0.0) -> RatingScale:
-    """Values in ratings; 0 means the scale's own: AVA's 5, 1, .5, else (K+1)/2, (K-1)/9, .5 (K-1)/9."""
+def rating_scale(
+    ratings: int, threshold: float | None = None, delta: float | None = None, tau: float | None = None
+) -> RatingScale:
+    """Values in ratings; None means the scale's own: AVA's 5, 1, .5, else (K+1)/2, (K-1)/9, .5 (K-1)/9.
+
+    Errors: ConfigError on a threshold outside the scale, above which every picture or none would be high.
+    """
     step = (ratings - 1) / 9
     middle = 5.0 if ratings == 10 else (ratings + 1) / 2
-    return RatingScale(threshold or middle, delta or step, tau or 0.5 * step)
+    if threshold is not None and not 1 <= threshold < ratings:
+        raise ConfigError(f"loss.threshold must lie within the ratings 1..{ratings}, not be {threshold:g}")
+    derived = (middle, step, 0.5 * step)
+    return RatingScale(
+        *(d if v is None else v for d, v in zip(derived, (threshold, delta, tau), strict=True))
+    )
 
 
 class Reliability(NamedTuple):
@@ -69,8 +77,6 @@ class Reliability(NamedTuple):
 
 def fit_reliability(votes: np.ndarray, kind: str, threshold: float, tau: float) -> Reliability:
     """The constants of `reliability` for training pictures with these votes (N, K)."""
-    if kind not in ("variance", "votes", "permuted", "none"):
-        raise ConfigError(f"loss.reliability must be variance, votes, permuted or none, not {kind!r}")
     counted = votes.sum(axis=1) if kind == "votes" else np.square(mean_and_std(histograms(votes))[1])
     middle = float(np.median(counted))
     means = [float(weights.mean()) for weights in _unscaled(votes, kind, middle, threshold, tau)]

@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 from configs import paper, votes
 from experiments import table1
 from experiments.tables import deep_rows, features, table1_fits, table1_plot
-from mtp.config import get_config
+from mtp.config import flat, get_config
 from mtp.evaluation.intervals import Evaluation
 from mtp.report import comparison
-from mtp.workdirs import UsageError, flat
+from mtp.workdirs import UsageError
 
 K = 5
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mtp.config import ConfigError
 from mtp.training import weighting
 
 LOSSES = {"distribution": jnp.float32(0.1), "two_category": jnp.float32(0.6), "style": jnp.float32(2.0)}
@@ -53,6 +54,15 @@ def test_projection_holds_the_papers_range():
 def test_scale_of_other_ratings(ratings, expected):
     np.testing.assert_allclose(weighting.rating_scale(ratings), expected)
     np.testing.assert_allclose(weighting.rating_scale(ratings, 2.0, 0.25, 0.1), (2, 0.25, 0.1))
+    np.testing.assert_allclose(weighting.rating_scale(ratings, delta=0.0), (expected[0], 0, expected[2]))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 5.0, 7.0])
+def test_a_threshold_lies_within_the_scale(threshold):
+    with pytest.raises(
+        ConfigError, match=rf"loss\.threshold must lie within the ratings 1\.\.5, not be {threshold:g}"
+    ):
+        weighting.rating_scale(5, threshold)
 
 
 def votes(n=200):
@@ -80,10 +90,3 @@ def test_permuted_weights_are_the_same_weights():
     plain, shuffled = (weighting.reliability(votes(), kind, 5.0, 0.5)[0] for kind in ("variance", "permuted"))
     assert not np.allclose(plain, shuffled)
     np.testing.assert_allclose(np.sort(plain), np.sort(shuffled))
-
-
-def test_unknown_kinds():
-    with pytest.raises(ValueError, match=r"loss\.task_weight"):
-        weighting.total(LOSSES, SIGMAS, FACTORS, SHARES, "other")
-    with pytest.raises(ValueError, match=r"loss\.reliability"):
-        weighting.reliability(votes(), "other", 5.0, 0.5)

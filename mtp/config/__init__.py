@@ -1,0 +1,30 @@
+"""Options: every one of them is a record of `records`; `check` holds all of a configuration against them.
+
+A configuration is a ConfigDict: config.loss.emd_r.
+"""
+
+from pathlib import Path
+
+from mtp.config.check import check, idle
+from mtp.config.option import Known, Reach
+from mtp.config.records import OPTIONS
+from mtp.config.values import Config, ConfigError, configured, flat, get_config, part, read_file
+
+# generated pictures, downloaded weights, compiled programs
+CACHE = Path.home() / ".cache" / "mtp"
+
+__all__ = [
+    "CACHE",
+    "OPTIONS",
+    "Config",
+    "ConfigError",
+    "Known",
+    "Reach",
+    "check",
+    "configured",
+    "flat",
+    "get_config",
+    "idle",
+    "part",
+    "read_file",
+]

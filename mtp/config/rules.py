@@ -1,0 +1,199 @@
+"""Options beside options: which values exclude one another, and which options have no effect beside others.
+
+The first are faults, the second are said when such an option was asked for. Rules read `c.loss.emd_r` of all options,
+and `c.known` of the names that other packages define.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+
+class Conflict(NamedTuple):
+    """options: all that the rule reads; broken: whether it is; must: what must hold, with their values filled in."""
+
+    options: tuple[str, ...]
+    broken: Callable[[Any], bool]
+    must: str
+
+
+class Idle(NamedTuple):
+    """options: those that have no effect where `when` holds; why: in a line."""
+
+    options: tuple[str, ...]
+    when: Callable[[Any], bool]
+    why: str
+
+
+def _lacks_a_transpose(c: Any) -> bool:
+    # a canvas is odd: an even side's last line is never read
+    canvases = {tuple(side - (side % 2 == 0) for side in size) for size in c.input.sizes}
+    return {canvas[::-1] for canvas in canvases} != canvases
+
+
+def _undividable(c: Any) -> bool:
+    return c.input.batch_size % (c.optim.accumulate * max(1, c.run.devices)) != 0
+
+
+def _outside_range(c: Any) -> bool:
+    low, high = c.loss.log_sigma_range
+    return c.loss.learn_sigma and any(not low <= value <= high for value in c.loss.log_sigma)
+
+
+CONFLICTS = (
+    Conflict(
+        ("data.name", "data.dir"),
+        lambda c: c.data.name == "votes" and not c.data.dir,
+        "data.dir must name a folder of pictures with votes.csv, for instance --config.data.dir=photos",
+    ),
+    Conflict(
+        ("data.name", "data.dir"),
+        lambda c: c.data.name == "ava" and not c.data.dir,
+        "data.dir must name the --data_dir that python -m mtp.data.ava built",
+    ),
+    Conflict(
+        ("data.name", "data.split", "data.split_dir"),
+        lambda c: c.data.name != "ava" and (c.data.split or c.data.split_dir),
+        "data.split and data.split_dir are for data.name=ava; other folders name splits in their CSV",
+    ),
+    Conflict(
+        ("data.name", "data.folds"),
+        lambda c: c.data.name == "ava" and c.data.folds,
+        "data.folds is for folders with a CSV; data.name=ava has named splits (data.split)",
+    ),
+    Conflict(
+        ("data.folds",),
+        lambda c: c.data.folds in (1, 2),
+        "data.folds must be 0 (none) or at least 3, since one fold tests and one validates; it is {c.data.folds}",
+    ),
+    Conflict(
+        ("data.folds", "data.fold"),
+        lambda c: 0 < c.data.folds <= c.data.fold,
+        "data.fold must be less than data.folds = {c.data.folds}; it is {c.data.fold}",
+    ),
+    Conflict(
+        ("input.order", "input.quarter_turns"),
+        lambda c: c.input.order == "native" and c.input.quarter_turns,
+        "input.quarter_turns needs warped buckets; it cannot go with input.order=native",
+    ),
+    Conflict(
+        ("input.order", "input.quarter_turns", "input.sizes"),
+        lambda c: c.input.order != "native" and c.input.quarter_turns and _lacks_a_transpose(c),
+        "input.quarter_turns needs each size's transpose among input.sizes; they are {c.input.sizes}",
+    ),
+    Conflict(
+        ("input.batch_size", "optim.accumulate", "run.devices"),
+        _undividable,
+        "input.batch_size must divide by optim.accumulate = {c.optim.accumulate} times run.devices (where those are "
+        "given); it is {c.input.batch_size}",
+    ),
+    Conflict(
+        ("model.trunks", "model.columns"),
+        lambda c: c.model.trunks not in (1, len(c.model.columns)),
+        "model.trunks must be 1, or as many as the columns {c.model.columns}; it is {c.model.trunks}",
+    ),
+    Conflict(
+        ("loss.log_sigma",),
+        lambda c: len(c.loss.log_sigma) != len(c.known["model.tasks"]),
+        "loss.log_sigma must have a value for each of the tasks {c.known[model.tasks]}; it is {c.loss.log_sigma}",
+    ),
+    Conflict(
+        ("loss.log_sigma_range",),
+        lambda c: c.loss.log_sigma_range[0] >= c.loss.log_sigma_range[1],
+        "loss.log_sigma_range must ascend; it is {c.loss.log_sigma_range}",
+    ),
+    Conflict(
+        ("loss.learn_sigma", "loss.log_sigma", "loss.log_sigma_range"),
+        _outside_range,
+        "loss.log_sigma must begin within loss.log_sigma_range = {c.loss.log_sigma_range} where it is learned; it is "
+        "{c.loss.log_sigma}",
+    ),
+)
+
+IDLE = (
+    Idle(
+        ("data.demo_pictures", "data.demo_seed", "data.demo_integrity", "data.demo_styled"),
+        lambda c: c.data.name != "demo",
+        "data.name is not demo",
+    ),
+    Idle(
+        ("data.csv", "data.group", "data.max_skipped"),
+        lambda c: c.data.name == "ava",
+        "a built AVA set has no CSV, and left out what it cannot read when it was built",
+    ),
+    Idle(("data.fold",), lambda c: not c.data.folds, "data.folds=0 makes none"),
+    Idle(
+        ("data.split_seed",),
+        lambda c: not c.data.folds and c.data.split not in ("paper", "random"),
+        "only folds and AVA's splits paper and random are drawn by it",
+    ),
+    Idle(("input.canvases",), lambda c: c.input.order != "native", "input.order is not native"),
+    Idle(
+        ("input.sizes",),
+        lambda c: c.input.order == "native" and "trained" not in (c.eval.size, c.eval.also_size),
+        "with input.order=native only the size rule trained reads it",
+    ),
+    Idle(
+        ("model.fcn_hidden", "model.fcn_average"), lambda c: "fcn" not in c.model.columns, "no column is fcn"
+    ),
+    Idle(("model.spp_bins", "model.spp_pool"), lambda c: "spp" not in c.model.columns, "no column is spp"),
+    Idle(
+        ("model.heads",),
+        lambda c: c.model.heads == "cascade" and len(c.model.tasks) == 1,
+        "a single task feeds no other",
+    ),
+    Idle(
+        ("model.bn_momentum",), lambda c: c.model.weights, "with loaded weights bn_momentum_pretrained holds"
+    ),
+    Idle(("model.bn_momentum_pretrained",), lambda c: not c.model.weights, "no weights are loaded"),
+    Idle(
+        ("loss.target", "loss.smoothing", "loss.emd_r", "loss.emd_squared"),
+        lambda c: "distribution" not in c.model.tasks,
+        "the task distribution is not trained",
+    ),
+    Idle(
+        ("loss.two_category_factor", "loss.tau"),
+        lambda c: "two_category" not in c.model.tasks,
+        "the task two_category is not trained",
+    ),
+    Idle(("loss.style_factor",), lambda c: "style" not in c.model.tasks, "the task style is not trained"),
+    Idle(
+        ("loss.reliability",),
+        lambda c: not {"distribution", "two_category"} & set(c.model.tasks),
+        "it weighs the tasks distribution and two_category only",
+    ),
+    Idle(
+        ("loss.emd_r", "loss.emd_squared"),
+        lambda c: c.loss.target == "mean",
+        "with loss.target=mean the loss is the distance of the means",
+    ),
+    Idle(
+        ("loss.emd_squared",),
+        lambda c: c.loss.emd_squared and c.loss.emd_r == 1,
+        "with loss.emd_r=1 there is neither square nor root",
+    ),
+    Idle(
+        ("loss.tau",),
+        lambda c: c.loss.reliability in ("votes", "none"),
+        "only the reliability variance and its permutation read it",
+    ),
+    Idle(
+        (
+            "loss.two_category_factor",
+            "loss.style_factor",
+            "loss.log_sigma",
+            "loss.learn_sigma",
+            "loss.log_sigma_range",
+            "optim.sigma_rate",
+        ),
+        lambda c: c.loss.task_weight == "sum",
+        "loss.task_weight=sum adds the losses as they are",
+    ),
+    Idle(
+        ("loss.log_sigma_range", "optim.sigma_rate"),
+        lambda c: not c.loss.learn_sigma,
+        "log sigma is fixed (loss.learn_sigma)",
+    ),
+    Idle(("optim.weight_decay",), lambda c: c.optim.name == "adam", "optim.name=adam decays nothing"),
+    Idle(("optim.trunk_rate",), lambda c: c.optim.freeze_steps == -1, "the backbone is always frozen"),
+    Idle(("eval.also_size",), lambda c: c.eval.also_size == c.eval.size, "it is eval.size itself"),
+)

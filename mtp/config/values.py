@@ -1,0 +1,77 @@
+"""Configurations: all options with values, as the nested ConfigDict that code reads and flat by dotted name."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ml_collections import ConfigDict, config_dict
+
+from mtp.config.kinds import OrNone, tupled
+from mtp.config.option import Option, Reach
+from mtp.config.records import OPTIONS
+
+# a ConfigDict, whose attributes a type checker would take for anything that any option can be
+Config: TypeAlias = Any
+
+
+class ConfigError(ValueError):
+    """Options have values that cannot be; the message names each and the values that can."""
+
+
+def get_config() -> Config:
+    """The whole configuration with our defaults."""
+    config: Config = ConfigDict()
+    for option in OPTIONS.values():
+        section = config.get(option.section) if option.section else config
+        if section is None:
+            section = config[option.section] = ConfigDict()
+        section[option.name.removeprefix(f"{option.section}.")] = _default(option)
+    return config
+
+
+def _default(option: Option) -> Any:
+    # a None in a ConfigDict has to say what may take its place
+    derived = isinstance(option.kind, OrNone) and option.default is None
+    return config_dict.placeholder(float) if derived else option.default
+
+
+def flat(config: Config | Mapping[str, Any]) -> dict[str, Any]:
+    """All options of a configuration, or of one that was stored as JSON, by dotted name."""
+    nested = config.to_dict() if isinstance(config, ConfigDict) else config
+    return {
+        f"{section}.{name}" if isinstance(inside, Mapping) else section: tupled(value)
+        for section, inside in nested.items()
+        for name, value in (inside.items() if isinstance(inside, Mapping) else ((section, inside),))
+    }
+
+
+def configured(values: Mapping[str, Any]) -> Config:
+    """The defaults with these values, by dotted name, which `check` has passed."""
+    config = get_config()
+    config.update_from_flattened_dict(dict(values))
+    return config.lock()
+
+
+def part(config: Config, reach: Reach) -> Config:
+    """The options of a reach alone, in their sections."""
+    values = {name: value for name, value in flat(config).items() if OPTIONS[name].reach is reach}
+    sections: Config = ConfigDict()
+    for name, value in values.items():
+        section, _, inside = name.rpartition(".")
+        sections[section] = ConfigDict({**sections.get(section, {}), inside: value})
+    return sections
+
+
+def read_file(path: Path) -> Config:
+    """What get_config() of a Python file returns, such as those in configs/. Errors: ConfigError without it."""
+    if not path.is_file():
+        raise ConfigError(f"--config must be a Python file with get_config(); there is no {path}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"--config must be a Python file with get_config(), not {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise ConfigError(f"--config must be a Python file with get_config(); {path} has none")
+    return module.get_config()

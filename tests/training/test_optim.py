@@ -76,19 +76,6 @@ def test_a_group_without_parameters_is_an_error(params):
         optim.build(config(), STEPS, EPOCH, params, learn_sigma=False)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"name": "sgd"}, "optim.name must be 'adam' or 'adamw', not 'sgd'"),
-        ({"schedule": "step"}, "optim.schedule must be 'cosine' or 'constant', not 'step'"),
-        ({"freeze_steps": -2}, "optim.freeze_steps must be .* not -2"),
-    ],
-)
-def test_an_option_of_another_value_is_an_error(params, changes, message):
-    with pytest.raises(ValueError, match=message):
-        optim.build(config(**changes), STEPS, EPOCH, params, learn_sigma=False)
-
-
 def test_the_first_step_of_adam_is_the_rate_against_the_sign_of_the_gradient(params):
     c = config(name="adam", trunk_rate=0.01, heads_rate=0.003, sigma_rate=0.002)
     g = gradients_of(params)

@@ -73,7 +73,7 @@ def main(_: Sequence[str], given: Mapping[str, Any]) -> None:
 
 
 def chosen(file: str | None, given: Mapping[str, Any]) -> Config:
-    """The configuration of an experiment's file and the command line. Errors: ConfigError naming every fault."""
+    """The configuration of an experiment's file and the command line. Errors: ConfigError naming every error."""
     values = {**flat(read_file(Path(file)) if file else get_config()), **given}
     check(values, known())
     return configured(values)

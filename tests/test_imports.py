@@ -16,8 +16,7 @@ LAYERS = (
     {"runtime"},
     {"evaluation"},
     {"report"},
-    {"training"},
-    {"options"},
+    {"training", "options"},
     {"workdirs"},
     {"main"},
 )

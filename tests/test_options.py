@@ -1,4 +1,4 @@
-"""The page of options is current, and the command tells every fault at once, before anything else."""
+"""The page of options is current, and the command tells every error at once, before anything else."""
 
 import subprocess
 import sys
@@ -38,7 +38,7 @@ def test_a_training_with_wrong_options_ends_before_it_begins(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == "" and not (tmp_path / "run").exists()
     assert done.stderr.splitlines() == [
-        "error: the options have 5 faults:",
+        "error: 5 errors in the options:",
         "  there is no option optim.trunk_rat; the nearest is optim.trunk_rate",
         "  data.folds must be an integer of at least 0, not 'five'",
         "  model.dtype must be one of float32, bfloat16, not 'fp32'; the nearest is float32",
@@ -57,7 +57,7 @@ def test_an_evaluation_with_wrong_options_ends_before_it_begins(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1 and done.stdout == ""
     assert done.stderr.splitlines() == [
-        "error: the options have 3 faults:",
+        "error: 3 errors in the options:",
         "  optim.trunk_rate belongs to the training; --mode=evaluate takes options of the data and the evaluation only",
         "  there is no option eval.bootstraps; the nearest is eval.bootstrap",
         "  eval.split must be one of train, validation, test, all, not 'tset'; the nearest is test",

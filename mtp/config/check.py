@@ -1,4 +1,4 @@
-"""The one check: every fault of a configuration at once, before any data is read."""
+"""The one check: every error of a configuration at once, before any data is read."""
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
@@ -13,27 +13,27 @@ from mtp.config.values import ConfigError
 
 def check(values: Mapping[str, Any], known: Known, others: Sequence[str] = ()) -> None:
     """values: all options by dotted name (`flat`); known: names that other packages define, of every option of the
-    kind `Named`; others: faults that the caller has found.
+    kind `Named`; others: errors that the caller has found.
 
-    Errors: ConfigError with a line a fault: the option, what must hold, what came.
+    Errors: ConfigError with a line for each: the option, what must hold, what came.
     """
-    found = [*others, *faults(values, known)]
+    found = [*others, *errors(values, known)]
     if len(found) == 1:
         raise ConfigError(found[0])
     if found:
-        raise ConfigError("\n  ".join([f"the options have {len(found)} faults:", *found]))
+        raise ConfigError("\n  ".join([f"{len(found)} errors in the options:", *found]))
 
 
-def faults(values: Mapping[str, Any], known: Known) -> list[str]:
+def errors(values: Mapping[str, Any], known: Known) -> list[str]:
     """A line for each option that does not exist, is missing, has a value that cannot be, or excludes another one's."""
-    single = {name: OPTIONS[name].fault(values[name], known) for name in OPTIONS if name in values}
+    single = {name: OPTIONS[name].error(values[name], known) for name in OPTIONS if name in values}
     missing = [name for name in OPTIONS if name not in values]
-    wrong = {name for name, fault in single.items() if fault} | set(missing)
+    wrong = {name for name, error in single.items() if error} | set(missing)
     c = _nested({name: value for name, value in values.items() if name in OPTIONS}, known)
     return [
         *(unknown(name) for name in values if name not in OPTIONS),
         *(f"{name} is missing; begin with get_config() of mtp.config" for name in missing),
-        *(fault for fault in single.values() if fault),
+        *(error for error in single.values() if error),
         # a rule is no use where one of its options is wrong by itself
         *(
             rule.must.format(c=c)

@@ -3,8 +3,8 @@
 import ast
 import dataclasses
 import difflib
-import math
 import re
+import sys
 from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
@@ -84,7 +84,12 @@ class Real:
     below: Limit = None
 
     def accepts(self, value: Any) -> bool:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        # not math.isfinite, which an integer of 400 digits overflows
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not abs(value) <= sys.float_info.max
+        ):
             return False
         return (
             (self.low is None or value >= self.low)

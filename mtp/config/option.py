@@ -54,7 +54,7 @@ class Option:
         """The kind, with the names that other packages define."""
         return self.kind.among(known[self.name]) if isinstance(self.kind, Named) else self.kind
 
-    def fault(self, value: Any, known: Known) -> str | None:
+    def error(self, value: Any, known: Known) -> str | None:
         """What must hold and what came, in a line; None where the value is one that can be."""
         kind = self.kind_among(known)
         if kind.accepts(value):

@@ -14,7 +14,7 @@ python -m mtp.main --config=configs/votes.py --config.loss.emd_r=1 --config.mode
 ```
 
 `--config.input.sizes="((112, 168), (168, 112))"` is a tuple of tuples, `--config.loss.delta=None` leaves a value to be
-derived, and `--config.model.remat` and `--noconfig.model.remat` switch. All faults are reported at once, before any
+derived, and `--config.model.remat` and `--noconfig.model.remat` switch. All errors are reported at once, before any
 data is read; an option that has no effect beside the others is noted.
 
 "Source" is where the default comes from: sections are the paper's. "Shapes" decides who may set an option:

@@ -1,6 +1,6 @@
 """Options beside options: which values exclude one another, and which options have no effect beside others.
 
-The first are faults, the second are said when such an option was asked for. Rules read `c.loss.emd_r` of all options,
+The first are errors, the second are said when such an option was asked for. Rules read `c.loss.emd_r` of all options,
 and `c.known` of the names that other packages define.
 """
 

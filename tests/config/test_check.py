@@ -1,4 +1,4 @@
-"""Every record holds its own values, and all faults of a configuration are told at once."""
+"""Every record holds its own values, and all errors of a configuration are told at once."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtp.config import OPTIONS, ConfigError, check, configured, flat, get_config, idle, part, read_file
-from mtp.config.check import faults
+from mtp.config.check import errors
 from mtp.config.kinds import Boolean, Choice, Integer, Named, OrNone, Pattern, Real, Several, Text, Tuple
 from mtp.config.option import Reach
 from mtp.config.rules import CONFLICTS, IDLE
@@ -64,13 +64,13 @@ def just_outside(kind):
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_default_can_be_and_what_lies_just_outside_cannot(name):
     option = OPTIONS[name]
-    assert option.fault(option.default, KNOWN) is None
+    assert option.error(option.default, KNOWN) is None
     outside = just_outside(option.kind_among(KNOWN))
     assert outside
     for value in outside:
-        fault = option.fault(value, KNOWN)
-        assert fault and fault.startswith(f"{name} must be ") and fault.count("\n") == 0
-        assert repr(value) in fault
+        error = option.error(value, KNOWN)
+        assert error and error.startswith(f"{name} must be ") and error.count("\n") == 0
+        assert repr(value) in error
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -106,7 +106,7 @@ def test_all_faults_are_told_at_once_a_line_each():
     with pytest.raises(ConfigError) as error:
         check(wrong, KNOWN, ["something else"])
     first, *lines = str(error.value).splitlines()
-    assert first == "the options have 13 faults:" and len(lines) == 13
+    assert first == "13 errors in the options:" and len(lines) == 13
     told = "\n".join(lines)
     for name in (
         "max_bad_steps",
@@ -132,20 +132,20 @@ def test_a_single_fault_is_one_line():
 def test_a_missing_option_is_told():
     lacking = values()
     del lacking["loss.delta"]
-    assert faults(lacking, KNOWN) == ["loss.delta is missing; begin with get_config() of mtp.config"]
+    assert errors(lacking, KNOWN) == ["loss.delta is missing; begin with get_config() of mtp.config"]
 
 
 def test_names_come_from_the_packages_that_define_them():
     wider = {**KNOWN, "model.backbone": (*KNOWN["model.backbone"], "mine")}
-    assert not faults(values(model__backbone="mine"), wider)
-    (fault,) = faults(values(model__backbone="mobil"), KNOWN)
-    assert fault == "model.backbone must be one of mobile, large, tiny, not 'mobil'; the nearest is mobile"
+    assert not errors(values(model__backbone="mine"), wider)
+    (error,) = errors(values(model__backbone="mobil"), KNOWN)
+    assert error == "model.backbone must be one of mobile, large, tiny, not 'mobil'; the nearest is mobile"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_any_subset_of_the_tasks_can_be_trained(size):
     for tasks in itertools.permutations(KNOWN["model.tasks"], size):
-        assert not faults(values(model__tasks=tasks), KNOWN)
+        assert not errors(values(model__tasks=tasks), KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_any_subset_of_the_tasks_can_be_trained(size):
     ids=str,
 )  # fmt: skip
 def test_options_that_exclude_one_another(changes, message):
-    (fault,) = faults(values(**changes), KNOWN)
-    assert message in fault and "{" not in fault
+    (error,) = errors(values(**changes), KNOWN)
+    assert message in error and "{" not in error
 
 
 @pytest.mark.parametrize(
@@ -191,14 +191,14 @@ def test_options_that_exclude_one_another(changes, message):
     ids=str,
 )
 def test_options_that_go_together(changes):
-    assert not faults(values(**changes), KNOWN)
+    assert not errors(values(**changes), KNOWN)
 
 
 def test_a_wrong_value_is_told_once_and_not_again_by_the_rules():
     wrong = values(
         input__sizes="big", input__quarter_turns=True, optim__accumulate=0, loss__log_sigma_range=()
     )
-    assert len(faults(wrong, KNOWN)) == 3
+    assert len(errors(wrong, KNOWN)) == 3
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def test_a_text_is_read_as_a_value_that_is_accepted(kind, text, value):
         (Tuple(Integer(1)), "1,x"),
         (Tuple(Integer(1)), "()"),
         (Tuple(Real(), 2), "1,2,3"),
+        (Tuple(Real(), 2), f"1,{10**400}"),
         (SIZES, "(48, 64)"),
         (SIZES, "((48, 64, 3),)"),
         (Text("a file", empty=False), ""),

@@ -26,7 +26,7 @@ def load(
     enlarge: bool = False,
     max_pixels: int = 100_000_000,
 ) -> Dataset:
-    """The pictures and votes of a folder (options: `data` in config.py).
+    """The pictures and votes of a folder (options: `data` in docs/options.md).
 
     Errors: DataError that names every bad row (line, value, mend) and every picture that cannot be read.
     """

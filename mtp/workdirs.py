@@ -69,7 +69,7 @@ def stored_config(workdir: Path, overrides: Mapping[str, Any]) -> Config:
         raise UsageError(f"{workdir} must be a finished workdir; it has no config.json")
     there = flat(get_config()) | flat(stored)
     values = {**there, **_of_other_data(there, overrides), **overrides}
-    trained = [name for name in overrides if name in OPTIONS and OPTIONS[name].reach.of_training]
+    trained = [name for name in overrides if name in OPTIONS and OPTIONS[name].reach is Reach.TRAINING]
     taken = "--mode=evaluate takes options of the data and the evaluation only"
     check(values, known(), [f"{name} belongs to the training; {taken}" for name in trained])
     return configured(values)

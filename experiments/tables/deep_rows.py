@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs import paper
-from mtp.config import OPTIONS, flat, get_config
+from mtp.config import OPTIONS, Reach, flat, get_config
 from mtp.files import read_json
 from mtp.workdirs import UsageError
 
@@ -22,7 +22,7 @@ ABLATIONS = {
 }
 DECIDED = ("model.columns", "model.tasks", "loss.reliability")  # by the ablation
 # all that seeds of one row share, and that makes a preset
-SHARED = [name for name, option in OPTIONS.items() if option.reach.of_training and name != "seed"]
+SHARED = [name for name, option in OPTIONS.items() if option.reach is Reach.TRAINING and name != "seed"]
 
 
 class DeepRow(NamedTuple):

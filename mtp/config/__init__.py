@@ -8,7 +8,7 @@ from pathlib import Path
 from mtp.config.check import check, idle
 from mtp.config.option import Known, Reach
 from mtp.config.records import OPTIONS
-from mtp.config.values import Config, ConfigError, configured, flat, get_config, part, read_file
+from mtp.config.values import Config, ConfigError, configured, flat, get_config, read_file
 
 # generated pictures, downloaded weights, compiled programs
 CACHE = Path.home() / ".cache" / "mtp"
@@ -25,6 +25,5 @@ __all__ = [
     "flat",
     "get_config",
     "idle",
-    "part",
     "read_file",
 ]

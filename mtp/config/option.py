@@ -13,16 +13,10 @@ class Reach(enum.Enum):
     """What an option shapes. It decides who may set it: a start in a workdir that is there, an evaluation, both."""
 
     DATA = "the data"
-    PROGRAM = "the training step's programs"
     TRAINING = "the training"
     VALIDATION = "the choice of the best checkpoint, and the evaluation"
     EVALUATION = "the evaluation"
     NOTHING = "no number"
-
-    @property
-    def of_training(self) -> bool:
-        """Whether it belongs to what was trained, so that a later evaluation cannot set it."""
-        return self in (Reach.PROGRAM, Reach.TRAINING)
 
     @property
     def fixed(self) -> bool:

@@ -22,7 +22,7 @@ data is read; an option that has no effect beside the others is noted.
 | shapes | another value in a workdir that holds a checkpoint | `--mode=evaluate` |
 |---|---|---|
 | the data | refused | allowed; what describes a folder (*) is forgotten where `data.dir` names another one |
-| the training, and its programs | refused | refused |
+| the training | refused | refused |
 | the choice of the best checkpoint | refused | allowed |
 | the evaluation | allowed: the table is made again, without training | allowed |
 | no number | allowed | allowed |

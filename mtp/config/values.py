@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from ml_collections import ConfigDict, config_dict
 
 from mtp.config.kinds import OrNone, tupled
-from mtp.config.option import Option, Reach
+from mtp.config.option import Option
 from mtp.config.records import OPTIONS
 
 # a ConfigDict, whose attributes a type checker would take for anything that any option can be
@@ -51,16 +51,6 @@ def configured(values: Mapping[str, Any]) -> Config:
     config = get_config()
     config.update_from_flattened_dict(dict(values))
     return config.lock()
-
-
-def part(config: Config, reach: Reach) -> Config:
-    """The options of a reach alone, in their sections."""
-    values = {name: value for name, value in flat(config).items() if OPTIONS[name].reach is reach}
-    sections: Config = ConfigDict()
-    for name, value in values.items():
-        section, _, inside = name.rpartition(".")
-        sections[section] = ConfigDict({**sections.get(section, {}), inside: value})
-    return sections
 
 
 def read_file(path: Path) -> Config:

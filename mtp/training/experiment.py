@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from mtp.config import Config, ConfigError
 from mtp.data.batches.buckets import Shape
@@ -167,13 +166,11 @@ def prepare(config: Config) -> Training:
     shares = {task: _labelled_share(task, labels, rows) for task in base.model.outputs}
     denominators = {task: config.input.batch_size * share for task, share in shares.items()}
     objective = Objective(config.loss, denominators, facts.style_kind)
-    # the sections that shape its programs, so that those kept serve other seeds and intervals too
-    options = ConfigDict({name: config[name] for name in ("model", "loss", "optim")})
     return Training(
         **{field.name: getattr(base, field.name) for field in dataclasses.fields(base)},
         plan=plan,
         batches=TrainBatches(dataset, plan, labels, config),
-        train_step=TrainStep(base.model, objective, base.optimiser, options, bool(config.model.weights)),
+        train_step=TrainStep(base.model, objective, base.optimiser, config, bool(config.model.weights)),
     )
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mtp.config import OPTIONS, ConfigError, check, configured, flat, get_config, idle, part, read_file
+from mtp.config import OPTIONS, ConfigError, check, configured, flat, get_config, idle, read_file
 from mtp.config.check import errors
 from mtp.config.kinds import Boolean, Choice, Integer, Named, OrNone, Pattern, Real, Several, Text, Tuple
-from mtp.config.option import Reach
 from mtp.config.rules import CONFLICTS, IDLE
 from mtp.data.schema import MIN_SIDE
 from mtp.options import known
@@ -258,14 +257,6 @@ def test_a_derived_value_can_be_given_and_taken_back():
         assert config.loss.delta == value and json.loads(config.to_json())["loss"]["delta"] == value
     with pytest.raises(TypeError):
         config.loss.delta = "auto"
-
-
-def test_parts_are_by_reach():
-    found = part(get_config(), Reach.PROGRAM)
-    assert found.loss.emd_r == 2 and found.input.batch_size == 128
-    assert "smoothing" not in found.loss and "eval" not in found and "seed" not in found
-    named = [name for name, option in OPTIONS.items() if option.reach is Reach.PROGRAM]
-    assert sorted(flat(found)) == sorted(named)
 
 
 def test_a_file_that_is_none(tmp_path):

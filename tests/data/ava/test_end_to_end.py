@@ -168,7 +168,7 @@ def test_mistakes_are_told_without_a_traceback(finished, tmp_path):
         ([f"--config.data.dir={tmp_path}"], "holds none. Build it with"),
         (
             [f"--config.data.dir={data_dir}", "--config.data.split=offical"],
-            "data.split must be one of official",
+            "the nearest is official",
         ),
         (
             [f"--config.data.dir={data_dir}", "--config.eval.by=theme"],

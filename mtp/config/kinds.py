@@ -248,7 +248,7 @@ class OrNone:
 
 
 def _tuple(text: str) -> Any:
-    """ "(1, 2)", "[1, 2]", "1,2" or "1"; words need no quotes: "fcn,spp"."""
+    """Spelt (1, 2), [1, 2] or 1,2; a single entry is a tuple of one; words need no quotes: fcn,spp."""
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):

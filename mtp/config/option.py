@@ -41,7 +41,7 @@ class Option:
 
     @property
     def section(self) -> str:
-        """ "loss" of "loss.emd_r"; "" of an option outside all sections."""
+        """The part before the dot; empty for an option outside all sections."""
         return self.name.rpartition(".")[0]
 
     def kind_among(self, known: Known) -> Kind:

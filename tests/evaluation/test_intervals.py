@@ -24,6 +24,14 @@ def test_a_group_is_drawn_as_a_whole():
     np.testing.assert_array_equal(weights[:, 0] + weights[:, 1] + weights[:, 3], 3)
 
 
+def test_draws_are_multinomial():
+    """Each picture once in the mean, with the variance 1 - 1/N and the covariance -1/N."""
+    weights = np.concatenate(list(intervals.resamples_of(5, None, 20_000, 0)))
+    np.testing.assert_array_equal(weights.sum(axis=1), 5)
+    np.testing.assert_allclose(weights.mean(axis=0), 1, atol=0.03)
+    np.testing.assert_allclose(np.cov(weights.T), np.eye(5) - 1 / 5, atol=0.03)
+
+
 def test_groups_of_equal_pictures_widen_the_interval():
     values = np.repeat(np.random.default_rng(1).normal(size=50), 4)
     groups = [str(i // 4) for i in range(200)]

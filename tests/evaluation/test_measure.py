@@ -119,7 +119,7 @@ def naive(sample, groups, resamples, seed):
     place = everyone if groups is None else np.unique(groups, return_inverse=True)[1]
     count = place.max() + 1
     rng = np.random.default_rng([seed, 2])
-    draws = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    draws = [np.bincount(rng.integers(count, size=count), minlength=count) for _ in range(resamples)]
     again = [copied(sample, np.repeat(everyone, draw[place])) for draw in draws]
     cells = {}
     for metric in METRICS.values():

@@ -76,16 +76,16 @@ def measure(
     """
     parts = [_parts(run, table) for run in runs]
     columns = [[column for part in of_run for column in part.columns] for of_run in parts]
-    values = np.mean([[column.value for column in of_run] for of_run in columns], axis=0)
+    values = np.array([[column.value for column in of_run] for of_run in columns])
 
     def of_runs(weights: np.ndarray) -> np.ndarray:
         return np.stack([np.hstack([part.resampled(weights) for part in of_run]) for of_run in parts], axis=1)
 
-    drawn = np.concatenate(
-        [of_runs(weights) for weights in resamples_of(len(runs[0]), groups, resamples, seed)]
-    )
+    chunks = resamples_of(len(runs[0]), groups, resamples, seed)
+    # without a resample there is no chunk
+    drawn = np.concatenate([np.zeros((0, *values.shape)), *map(of_runs, chunks)])
     drawn = np.sum(resampled_seeds(len(runs), resamples, seed)[:, :, None] * drawn, axis=1)
-    cells = {c.name: _cell(c, v, d) for c, v, d in zip(columns[0], values, drawn.T, strict=True)}
+    cells = {c.name: _cell(c, v, d) for c, v, d in zip(columns[0], values.mean(axis=0), drawn.T, strict=True)}
     return _in_order(cells | _undefined(runs[0], table), table, runs[0].style_names)
 
 

@@ -206,3 +206,8 @@ def test_one_record_is_enough_for_a_new_metric():
     assert list(found) == ["mae", *measure([sample], None, 20, 0)]
     assert found["mae"]["value"] == pytest.approx(error(sample).mean()) and found["mae"]["better"] == "low"
     assert found["mae"]["low"] < found["mae"]["value"] < found["mae"]["high"]
+
+
+def test_no_resamples_no_intervals():
+    for name, cell in measure([sample_of()], None, 0, 0).items():
+        assert cell["low"] is cell["high"] is None and (cell["value"] is not None or name == "ap_c")

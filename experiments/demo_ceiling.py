@@ -17,7 +17,7 @@ from mtp.data import images
 from mtp.data.demo import generate as demo
 from mtp.data.load import load
 from mtp.data.schema import Dataset
-from mtp.evaluation.metrics import emd
+from mtp.evaluation.distances import emd
 from mtp.ratings import histograms, mean_and_std
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from mtp.evaluation import metrics
+from mtp.evaluation.distances import emd
 from mtp.evaluation.intervals import paired_difference
+from mtp.evaluation.statistics import moments
 
 FOLDS = 5
 
@@ -58,9 +59,9 @@ def main() -> None:
     names, truth, predicted, constant = pooled(workdirs)
     with (folder / "votes.csv").open() as file:
         themes = {row["image"]: row["theme"] or row["image"] for row in csv.DictReader(file)}
-    model, mean = (metrics.emd(truth, rows, 2) for rows in (predicted, constant))
+    model, mean = (emd(truth, rows, 2) for rows in (predicted, constant))
     difference, low, high = paired_difference(model, mean, [themes[n] for n in names], 10_000, 0)
-    (truth_mean, predicted_mean), _ = metrics.means_and_stds(truth, predicted)
+    (truth_mean, _), (predicted_mean, _) = moments(truth), moments(predicted)
     print(f"{len(names)} photographs, {len(set(themes[n] for n in names))} themes, {FOLDS} folds")
     print(f"emd_r2 model {model.mean():.4f}, mean histogram {mean.mean():.4f}")
     print(f"difference {difference:.4f}, 95 % interval [{low:.4f}, {high:.4f}] over whole themes")

@@ -22,8 +22,10 @@ from experiments.tables import deep_rows, features, table1_fits, table1_plot
 from experiments.tables.printed_rows import COLUMNS, PRINTED
 from mtp.config import Config
 from mtp.evaluation import metrics, references
-from mtp.evaluation.intervals import Evaluation, holm, seeded_difference
+from mtp.evaluation.intervals import holm, seeded_difference
+from mtp.evaluation.measure import Evaluation
 from mtp.evaluation.results import versions
+from mtp.evaluation.samples import Criteria
 from mtp.files import read_json, write_json
 from mtp.ldl.params import LdlError
 from mtp.ratings import histograms
@@ -115,8 +117,8 @@ def build(
         "pictures": {s: len(found.rows(s)) for s in ("train", "validation", "test")},
         "ratings": votes.shape[1],
         "groups": len(set(found.groups[test])),
-        "threshold": evaluation.threshold,
-        "delta": evaluation.delta,
+        "threshold": evaluation.criteria.threshold,
+        "delta": evaluation.criteria.delta,
         "config": json.loads(config.to_json()),
         "rows": rows,
         "claims": claims(predictions, fixed[config.compared_with], histograms(votes), evaluation, config),
@@ -144,7 +146,7 @@ def _evaluation(
     scale = weighting.rating_scale(votes.shape[1])
     return Evaluation(
         votes=votes, mean_histogram=fixed["mean histogram"], vote_noise=fixed["vote noise"],
-        threshold=scale.threshold, delta=scale.delta, pkl_floor=config.pkl_floor,
+        criteria=Criteria(scale.threshold, scale.delta, config.pkl_floor),
         groups=found.groups[found.rows("test")].tolist(), resamples=config.bootstrap, seed=config.seeds[0],
     )  # fmt: skip
 
@@ -172,10 +174,12 @@ def claims(
     config: Config,
 ) -> list[dict[str, Any]]:
     """Each row's difference to the reference row, paired by seed and picture; Holm over those with three seeds."""
-    against = metrics.per_picture(truth, reference, config.pkl_floor)[config.claim]
+    against = metrics.per_picture(truth, reference, evaluation.criteria)[config.claim]
     found = []
     for name, runs in predictions.items():
-        values = np.array([metrics.per_picture(truth, run, config.pkl_floor)[config.claim] for run in runs])
+        values = np.array(
+            [metrics.per_picture(truth, run, evaluation.criteria)[config.claim] for run in runs]
+        )
         difference = seeded_difference(
             values, np.tile(against, (len(runs), 1)), evaluation.groups, evaluation.resamples, evaluation.seed
         )

@@ -15,7 +15,8 @@ import pytest
 from PIL import Image
 
 from mtp.config import CACHE
-from mtp.evaluation import metrics
+from mtp.evaluation import metrics, statistics
+from mtp.evaluation.samples import Criteria
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
@@ -144,15 +145,15 @@ def test_every_metric_can_be_recomputed_from_predictions(finished):
     truth, prediction = (
         np.array([[float(r[f"{s}_{k}"]) for k in range(1, 6)] for r in rows]) for s in ("truth", "pred")
     )
-    for name, values in metrics.per_picture(truth, prediction, 1e-7).items():
+    for name, values in metrics.per_picture(truth, prediction, Criteria(3.0, 0.5, 1e-7)).items():
         assert values.mean() == pytest.approx(found[name]["value"], rel=1e-5), name
     ones = np.ones(len(rows))
     means = [np.array([float(r[f"{s}_mean"]) for r in rows]) for s in ("truth", "pred")]
-    assert metrics.srcc(*means, ones) == pytest.approx(found["srcc"]["value"], rel=1e-6)
+    assert statistics.srcc(*means, ones) == pytest.approx(found["srcc"]["value"], rel=1e-6)
     high = np.array([float(r["p_high"]) > 0.5 for r in rows])
     assert np.mean(high == (means[0] > 3)) == pytest.approx(found["two_category_accuracy"]["value"])
     bright = [float(r["truth_style_Bright"]) for r in rows], [float(r["pred_style_Bright"]) for r in rows]
-    precision = metrics.average_precision(*map(np.array, bright), ones)
+    precision = statistics.average_precision(*map(np.array, bright), ones)
     assert precision == pytest.approx(found["ap_Bright"]["value"])
     assert {r["class"] for r in rows} <= {"high", "low"}
     assert rows[0]["height"] in ("48", "51")

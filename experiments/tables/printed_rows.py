@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from mtp.evaluation import metrics, references
+from mtp.evaluation.samples import Criteria
 from mtp.ratings import histograms
 
 COLUMNS = ("ped", "cheb", "pkl", "cos", "emd")
@@ -30,6 +31,7 @@ PRINTED = {
 }
 MEASURED = ("ped", "cheb", "pkl", "pkl_1e-3", "cos", "emd_r1", "emd_r2")
 NEIGHBOURS = (5, 10, 12, 15, 20, 200)
+CRITERIA = Criteria(threshold=5.0, delta=1.0, pkl_floor=1e-7)  # AVA's
 MIXTURE = 0.6  # of the mean histogram, the rest uniform
 
 
@@ -61,7 +63,7 @@ def blind_rows(votes: np.ndarray, seed: int = 0) -> dict[str, np.ndarray]:
 
 def measured(truth: np.ndarray, prediction: np.ndarray) -> dict[str, float]:
     """Means over the pictures."""
-    return {name: float(v.mean()) for name, v in metrics.per_picture(truth, prediction, 1e-7).items()}
+    return {name: float(v.mean()) for name, v in metrics.per_picture(truth, prediction, CRITERIA).items()}
 
 
 def main() -> None:

@@ -14,11 +14,13 @@ from tqdm import tqdm
 
 from experiments.tables.features import Features
 from mtp.config import Config
-from mtp.evaluation import metrics
+from mtp.evaluation.metrics import METRICS
+from mtp.evaluation.samples import Criteria, Sample
 from mtp.files import read_json, write_json
 from mtp.ldl import params, projection
 from mtp.ldl.learners import LEARNERS
 from mtp.ratings import histograms
+from mtp.training import weighting
 
 
 class Splits(NamedTuple):
@@ -78,6 +80,8 @@ def tune(
     rng = np.random.default_rng([config.seeds[0], 5])
     some = np.sort(rng.permutation(len(x))[: config.tune_rows])
     truth = histograms(data.validation[1])
+    scale = weighting.rating_scale(truth.shape[1])
+    criteria = Criteria(scale.threshold, scale.delta, config.pkl_floor)
     wanted = grid(config.grid[name].to_dict())
     if name == "aa_knn":
         wanted = [options for options in wanted if options["k"] <= len(some)]
@@ -85,10 +89,8 @@ def tune(
         if json.dumps(options, sort_keys=True) in known:
             continue
         fitted, seconds = _fit(name, x[some], votes[some], config.seeds[0], options)
-        values = metrics.per_picture(
-            truth, LEARNERS[name].predict(fitted, data.validation[0]), config.pkl_floor
-        )
-        score = float(values[config.criterion].mean())
+        sample = Sample(criteria, truth, LEARNERS[name].predict(fitted, data.validation[0]))
+        score = float(METRICS[config.criterion].function(sample).mean())
         points["points"].append({"options": options, config.criterion: score, **_record(fitted, seconds)})
         write_json(path, points)
     best = min(points["points"], key=lambda p: p[config.criterion])

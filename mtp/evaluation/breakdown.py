@@ -7,8 +7,9 @@ import numpy as np
 
 from mtp.config import Config, ConfigError
 from mtp.data.schema import Dataset
-from mtp.evaluation.intervals import style_metrics
+from mtp.evaluation.measure import measure
 from mtp.evaluation.rows import Facts, Predictions, metric_rows
+from mtp.evaluation.samples import Criteria, Sample
 
 
 def part(predictions: Predictions, kept: np.ndarray) -> Predictions:
@@ -67,6 +68,7 @@ def style_protocols(
     known = dataset.style_names == facts.style_names and predictions[0].style is not None
     if dataset.style_tests is None or not known:
         return []
+    criteria = Criteria(facts.threshold, facts.delta, config.eval.pkl_floor)
     rows = []
     for name, sets in (("split", predictions[:1]), ("all style-test pictures", predictions)):
         indices = np.concatenate([p.indices for p in sets])
@@ -77,14 +79,20 @@ def style_protocols(
             (name, ~np.isnan(truth).any(axis=1)),
             (f"{name}, without unlabelled", np.nan_to_num(truth).any(axis=1)),
         ):
+            if not kept.any():
+                continue
+            sample = Sample(
+                criteria,
+                styles=truth[kept],
+                predicted_styles=predicted[kept],
+                style_names=facts.style_names,
+            )
             rows.append(
                 {
                     "row": label,
                     "pictures": int(kept.sum()),
                     "trained_on": int(in_training[kept].sum()),
-                    "metrics": style_metrics(
-                        truth[kept], predicted[kept], facts.style_names, config.eval.bootstrap, config.seed
-                    ),
+                    "metrics": measure([sample], None, config.eval.bootstrap, config.seed),
                 }
             )
-    return [row for row in rows if row["pictures"]]
+    return rows

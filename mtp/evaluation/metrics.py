@@ -1,197 +1,216 @@
-"""Every metric: its formula, which way is better, where it comes from. Numpy, float64.
+"""Every metric, one record each; tables, intervals, results.json and docs/metrics.md are made from the records.
 
-Per-picture measures take truth and prediction (N, K), rows on the simplex, and give (N,) values. Measures of a
-whole set take weights (N,) as well: how often each picture counts (ones; a bootstrap's resampled counts).
+    python -m mtp.evaluation.metrics > docs/metrics.md
+
+To add a metric, write its function and add its record to METRICS.
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float
 
-from mtp.ratings import mean_and_std
+from mtp.evaluation.distances import cheb, cos, emd, kl, ped, ped_sq, pkl
+from mtp.evaluation.samples import Criteria, Sample
+from mtp.evaluation.statistics import (
+    Statistic,
+    majority,
+    plcc,
+    precisions,
+    rank_correlation,
+    rmse,
+)
 
-Rows = Float[np.ndarray, "N K"]
-Values = Float[np.ndarray, " N"]
+ARROWS = {"low": " ↓", "high": " ↑", "": ""}
 
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """better: "low", "high" or "" for a count; source: where the formula is from."""
+    """One metric.
 
+    per: what `function` returns for a Sample of N pictures:
+      "picture": values (N,), whose mean is the metric;
+      "pictures": a function of weights (N,), how often each picture counts, that returns the metric, NaN where it is
+      undefined;
+      "style": a function of weights (N,) that returns a value a style (S,); the metric is their mean, and the values
+      themselves are reported as ap_STYLE.
+    label: what must be known: "histogram" (undefined where the truth is a mean rating alone), "mean", "high" (the
+    output of the two-category head) or "styles".
+    better: "low", "high", or "" for a property of the data. source: where the formula is from.
+    among: which pictures count, a mask (N,); None: all. `function` is given these alone.
+    """
+
+    name: str
+    per: Literal["picture", "pictures", "style"]
+    label: Literal["histogram", "mean", "high", "styles"]
+    better: Literal["low", "high", ""]
+    function: Callable[[Sample], Any]
     formula: str
-    better: str
     source: str
+    among: Callable[[Sample], np.ndarray] | None = None
+
+    @property
+    def heading(self) -> str:
+        """The name with an arrow towards better values."""
+        return self.name + ARROWS[self.better]
 
 
-METRICS = {
-    "emd_r2": Metric("(1/K sum_k |CDF_y(k) - CDF_p(k)|^2)^(1/2)", "low", "Eq. 9, r = 2"),
-    "emd_r1": Metric("1/K sum_k |CDF_y(k) - CDF_p(k)|", "low", "Eq. 9, r = 1"),
-    "ped": Metric("(sum_k (y_k - p_k)^2)^(1/2)", "low", "root of Eq. 5: what the tables hold"),
-    "ped_sq": Metric("sum_k (y_k - p_k)^2", "low", "Eq. 5 as printed"),
-    "cheb": Metric("max_k |y_k - p_k|", "low", "Eq. 7"),
-    "pkl": Metric("1/2 [KL(y|p) + KL(p|y)], nats, floor eval.pkl_floor", "low", "Eq. 6"),
-    "pkl_1e-3": Metric("as pkl, floor 1e-3", "low", "Eq. 6"),
-    "kl": Metric("sum_k y_k ln(y_k / p_k), nats, p floored like pkl", "low", "Kullback and Leibler 1951"),
-    "cos": Metric("y.p / (|y| |p|)", "high", "Eq. 8"),
-    "srcc": Metric("rank correlation of the means, average ranks", "high", "Spearman 1904"),
-    "plcc": Metric("linear correlation of the means", "high", "Pearson 1895"),
-    "rmse": Metric("root mean square error of the means, ratings", "low", ""),
-    "srcc_std": Metric("rank correlation of the standard deviations", "high", "Spearman 1904"),
-    "accuracy": Metric("share with [mean_p > threshold] = [mean_y > threshold]", "high", "4.3, delta 0"),
-    "accuracy_delta": Metric("as accuracy, pictures with |mean_y - threshold| > delta", "high", "4.3"),
-    "majority": Metric("larger class' share of all pictures", "", "what accuracy must beat"),
-    "majority_delta": Metric("larger class' share of the pictures kept at delta", "", "4.3"),
-    "skill": Metric("(mean histogram - model) / (mean histogram - vote noise), emd_r2", "high", ""),
-    "two_category_accuracy": Metric(
-        "share with [p_high > 1/2] = [mean_y > threshold]", "high", "Eq. 3's head"
+def accuracy(sample: Sample) -> np.ndarray:
+    """Whether the predicted mean is on the true mean's side of the threshold, per picture."""
+    return ((sample.mean > sample.criteria.threshold) == sample.truth_high).astype(float)
+
+
+def two_category_accuracy(sample: Sample) -> np.ndarray:
+    """Whether the two-category head gives the true class more than 1/2, per picture."""
+    return ((sample.p_high > 0.5) == sample.truth_high).astype(float)
+
+
+def larger_class(sample: Sample) -> Statistic:
+    """Share of the larger of the classes high and low: the accuracy of a constant answer."""
+    high = sample.truth_high.astype(float)
+    return lambda weights: majority(high, weights)
+
+
+def skill(sample: Sample) -> Statistic:
+    """Where the mean emd_r2 lies between the mean histogram's (0) and vote noise's (1)."""
+    rows = (sample.mean_histogram, sample.prediction, sample.vote_noise)
+    worst, ours, floor = (emd(sample.truth, row, 2) for row in rows)
+
+    def value(weights: np.ndarray) -> float:
+        range_ = weights @ (worst - floor)
+        return float(weights @ (worst - ours) / range_) if range_ > 0 else np.nan
+
+    return value
+
+
+def _clear(sample: Sample) -> np.ndarray:
+    return sample.clear
+
+
+def _labelled(sample: Sample) -> np.ndarray:
+    return sample.labelled
+
+
+_RECORDS = (
+    Metric(
+        "emd_r2", "picture", "histogram", "low", lambda s: emd(s.truth, s.prediction, 2),
+        "(1/K sum_k |CDF_y(k) - CDF_p(k)|^2)^(1/2)", "Eq. 9, r = 2",
     ),
-    "map": Metric("mean of the styles' average precisions", "high", "Murray et al. 2012"),
-}
-# undefined where only the pictures' mean ratings are known
-OF_HISTOGRAMS = (
-    "emd_r2", "emd_r1", "ped", "ped_sq", "cheb", "pkl", "pkl_1e-3", "kl", "cos", "srcc_std", "skill",
+    Metric(
+        "emd_r1", "picture", "histogram", "low", lambda s: emd(s.truth, s.prediction, 1),
+        "1/K sum_k |CDF_y(k) - CDF_p(k)|", "Eq. 9, r = 1",
+    ),
+    Metric(
+        "ped", "picture", "histogram", "low", lambda s: ped(s.truth, s.prediction),
+        "(sum_k (y_k - p_k)^2)^(1/2)", "root of Eq. 5: what the paper's tables hold",
+    ),
+    Metric(
+        "ped_sq", "picture", "histogram", "low", lambda s: ped_sq(s.truth, s.prediction),
+        "sum_k (y_k - p_k)^2", "Eq. 5 as printed",
+    ),
+    Metric(
+        "cheb", "picture", "histogram", "low", lambda s: cheb(s.truth, s.prediction),
+        "max_k |y_k - p_k|", "Eq. 7",
+    ),
+    Metric(
+        "pkl", "picture", "histogram", "low", lambda s: pkl(s.truth, s.prediction, s.criteria.pkl_floor),
+        "1/2 [KL(y|p) + KL(p|y)], nats; y and p raised to eval.pkl_floor and renormalised", "Eq. 6",
+    ),
+    Metric(
+        "pkl_1e-3", "picture", "histogram", "low", lambda s: pkl(s.truth, s.prediction, 1e-3),
+        "as pkl with the floor 1e-3", "Eq. 6",
+    ),
+    Metric(
+        "kl", "picture", "histogram", "low", lambda s: kl(s.truth, s.prediction, s.criteria.pkl_floor),
+        "sum_k y_k ln(y_k / p_k), nats; p raised to eval.pkl_floor and renormalised", "Kullback and Leibler 1951",
+    ),
+    Metric(
+        "cos", "picture", "histogram", "high", lambda s: cos(s.truth, s.prediction),
+        "y.p / (|y| |p|)", "Eq. 8",
+    ),
+    Metric(
+        "srcc", "pictures", "mean", "high", lambda s: rank_correlation(s.truth_mean, s.mean),
+        "rank correlation of the means; ties share their average rank", "Spearman 1904",
+    ),
+    Metric(
+        "plcc", "pictures", "mean", "high", lambda s: lambda w: plcc(s.truth_mean, s.mean, w),
+        "linear correlation of the means", "Pearson 1895",
+    ),
+    Metric(
+        "rmse", "pictures", "mean", "low", lambda s: lambda w: rmse(s.truth_mean, s.mean, w),
+        "(mean of (mean_y - mean_p)^2)^(1/2), in ratings", "Hyndman and Koehler 2006",
+    ),
+    Metric(
+        "srcc_std", "pictures", "histogram", "high", lambda s: rank_correlation(s.truth_std, s.std),
+        "rank correlation of the standard deviations; ties share their average rank", "Spearman 1904",
+    ),
+    Metric(
+        "accuracy", "picture", "mean", "high", accuracy,
+        "share with [mean_p > threshold] = [mean_y > threshold]", "Section 4.3, delta 0",
+    ),
+    Metric(
+        "accuracy_delta", "picture", "mean", "high", accuracy,
+        "as accuracy, of the pictures with |mean_y - threshold| > delta", "Section 4.3", _clear,
+    ),
+    Metric(
+        "majority", "pictures", "mean", "", larger_class,
+        "larger of the shares with mean_y > threshold and without", "base rate of Section 4.3's accuracy",
+    ),
+    Metric(
+        "majority_delta", "pictures", "mean", "", larger_class,
+        "as majority, of the pictures with |mean_y - threshold| > delta", "base rate of Section 4.3's accuracy", _clear,
+    ),
+    Metric(
+        "skill", "pictures", "histogram", "high", skill,
+        "(mean histogram - model) / (mean histogram - vote noise), each a mean emd_r2",
+        "skill score, Murphy 1988; vote noise stands for a perfect forecast",
+    ),
+    Metric(
+        "two_category_accuracy", "picture", "high", "high", two_category_accuracy,
+        "share with [p_high > 1/2] = [mean_y > threshold]", "Section 4.3, of the head that Eq. 3 trains",
+    ),
+    Metric(
+        "map", "style", "styles", "high", lambda s: precisions(s.styles, s.predicted_styles),
+        "mean over styles of ap_STYLE = sum over falling scores of (recall step) x precision", "Murray et al. 2012",
+        _labelled,
+    ),
 )  # fmt: skip
-STYLE_AP = Metric("sum over thresholds of (recall step) x precision", "high", "Murray et al. 2012")
+METRICS: Mapping[str, Metric] = {metric.name: metric for metric in _RECORDS}
 
 
-def check_rows(truth: np.ndarray, prediction: np.ndarray) -> None:
-    """Errors: ValueError where the two are not rows on the simplex of one shape."""
-    if truth.shape != prediction.shape or truth.ndim != 2:
-        raise ValueError(
-            f"truth and prediction must be (N, K) alike; they are {truth.shape}, {prediction.shape}"
-        )
-    for name, rows in (("truth", truth), ("prediction", prediction)):
-        wrong = ~(np.all(rows >= 0, axis=1) & (np.abs(rows.sum(axis=1) - 1) < 1e-6))
-        if wrong.any():
-            first = int(np.flatnonzero(wrong)[0])
-            raise ValueError(
-                f"rows must be non-negative and sum to one; {int(wrong.sum())} rows of {name} do not, the first "
-                f"is row {first}: {rows[first]}"
-            )
+def per_picture(truth: np.ndarray, prediction: np.ndarray, criteria: Criteria) -> dict[str, np.ndarray]:
+    """name -> values (N,) of all metrics between histograms (N, K) that have one for each picture."""
+    sample = Sample(criteria, truth, prediction)
+    chosen = [m for m in METRICS.values() if m.per == "picture" and m.label == "histogram"]
+    return {metric.name: metric.function(sample) for metric in chosen}
 
 
-def ped_sq(truth: Rows, prediction: Rows) -> Values:
-    """Squared Euclidean distance (Eq. 5)."""
-    return np.sum(np.square(truth - prediction), axis=1)
+HEAD = """# Metrics
+
+Made from the records in `mtp/evaluation/metrics.py` by `python -m mtp.evaluation.metrics > docs/metrics.md`.
+
+y is a picture's true histogram over the ratings 1..K, p the predicted one, CDF their cumulative sums, mean_y and mean_p
+their mean ratings. Equations and sections are those of Sun and Zhou, "Integrity-Preserving Image Aesthetic Assessment".
+A metric per picture is averaged over the pictures; one over pictures has a value for the set alone. ↓ lower is better,
+↑ higher is better, neither: a property of the data. threshold and delta are loss.threshold and loss.delta as training
+resolved them. Every metric has a 95 % interval: percentiles of eval.bootstrap resamples of the pictures, of whole
+groups where the data has groups.
+
+Needs: "histogram": not defined where only the pictures' mean ratings are known; "mean": the mean rating is enough;
+"high": the two-category head's output; "styles": pictures with style labels, which alone count.
+"""
+KINDS = {"picture": "per picture", "pictures": "over pictures", "style": "per style"}
 
 
-def ped(truth: Rows, prediction: Rows) -> Values:
-    """Euclidean distance: the root of Eq. 5, as the paper's tables hold it."""
-    return np.sqrt(ped_sq(truth, prediction))
+def documentation(table: Mapping[str, Metric] = METRICS) -> str:
+    """docs/metrics.md."""
+    header = ["metric", "kind", "needs", "formula", "source"]
+    rows = [[m.heading, KINDS[m.per], m.label, f"`{m.formula}`", m.source] for m in table.values()]
+    # a stroke within a cell would end it
+    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (header, ["---"] * 5, *rows)]
+    return HEAD + "\n" + "".join(f"| {line} |\n" for line in lines)
 
 
-def cheb(truth: Rows, prediction: Rows) -> Values:
-    """Chebyshev distance (Eq. 7)."""
-    return np.max(np.abs(truth - prediction), axis=1)
-
-
-def _floored(rows: Rows, floor: float) -> Rows:
-    raised = np.maximum(rows, floor)
-    return raised / raised.sum(axis=1, keepdims=True)
-
-
-def pkl(truth: Rows, prediction: Rows, floor: float) -> Values:
-    """Symmetric Kullback-Leibler divergence (Eq. 6), nats; both sides raised to `floor` and renormalised."""
-    y, p = _floored(truth, floor), _floored(prediction, floor)
-    return 0.5 * np.sum((y - p) * (np.log(y) - np.log(p)), axis=1)
-
-
-def kl(truth: Rows, prediction: Rows, floor: float) -> Values:
-    """KL(truth | prediction), nats; only the prediction is floored, 0 ln 0 = 0."""
-    p = _floored(prediction, floor)
-    logs = np.log(np.where(truth > 0, truth, 1.0)) - np.log(p)
-    return np.sum(truth * logs, axis=1)
-
-
-def cos(truth: Rows, prediction: Rows) -> Values:
-    """Cosine similarity (Eq. 8)."""
-    norms = np.linalg.norm(truth, axis=1) * np.linalg.norm(prediction, axis=1)
-    return np.sum(truth * prediction, axis=1) / norms
-
-
-def emd(truth: Rows, prediction: Rows, r: int) -> Values:
-    """Earth mover's distance (Eq. 9), normalised by K inside the root, the root per picture."""
-    difference = np.abs(np.cumsum(truth - prediction, axis=1))
-    return np.mean(difference**r, axis=1) ** (1 / r)
-
-
-def per_picture(truth: Rows, prediction: Rows, pkl_floor: float) -> dict[str, Values]:
-    """All measures that have a value for each picture."""
-    check_rows(truth, prediction)
-    return {
-        "emd_r2": emd(truth, prediction, 2),
-        "emd_r1": emd(truth, prediction, 1),
-        "ped": ped(truth, prediction),
-        "ped_sq": ped_sq(truth, prediction),
-        "cheb": cheb(truth, prediction),
-        "pkl": pkl(truth, prediction, pkl_floor),
-        "pkl_1e-3": pkl(truth, prediction, 1e-3),
-        "kl": kl(truth, prediction, pkl_floor),
-        "cos": cos(truth, prediction),
-    }
-
-
-def weighted_mean(values: Values, weights: Values) -> float:
-    """NaN where nothing counts."""
-    total = weights.sum()
-    return float(weights @ values / total) if total else np.nan
-
-
-def plcc(a: Values, b: Values, weights: Values) -> float:
-    """Pearson's correlation; NaN where a side is constant."""
-    total = weights.sum()
-    if not total:
-        return np.nan
-    (a, varies), (b, varies_too) = _centred(a, weights / total), _centred(b, weights / total)
-    if not (varies and varies_too):
-        return np.nan
-    return float(weights @ (a * b) / np.sqrt((weights @ np.square(a)) * (weights @ np.square(b))))
-
-
-def _centred(values: Values, shares: Values) -> tuple[Values, bool]:
-    """Deviations from the mean, and whether they are more than the rounding of a constant."""
-    deviations = values - shares @ values
-    rounding = 8 * np.finfo(np.float64).eps * np.abs(values).max()
-    return deviations, bool(shares @ np.square(deviations) > rounding**2)
-
-
-def average_ranks(values: Values, weights: Values) -> Values:
-    """Ranks of a set in which value i occurs weights[i] times; ties share their mean rank."""
-    _, place = np.unique(values, return_inverse=True)
-    ties = np.bincount(place, weights)
-    return (np.cumsum(ties) - (ties - 1) / 2)[place]
-
-
-def srcc(a: Values, b: Values, weights: Values) -> float:
-    """Spearman's rank correlation; NaN where a side is constant."""
-    return plcc(average_ranks(a, weights), average_ranks(b, weights), weights)
-
-
-def average_precision(labels: Values, scores: Values, weights: Values) -> float:
-    """Sum over distinct scores, falling, of (recall step) x precision; NaN without a positive."""
-    _, place = np.unique(-scores, return_inverse=True)
-    hits = np.bincount(place, weights * labels)
-    found = np.cumsum(hits)
-    if not len(found) or not found[-1]:
-        return np.nan
-    seen = np.maximum(np.cumsum(np.bincount(place, weights)), 1)
-    return float(np.sum(hits / found[-1] * found / seen))
-
-
-def rmse(a: Values, b: Values, weights: Values) -> float:
-    """Root of the mean squared difference."""
-    return float(np.sqrt(weighted_mean(np.square(a - b), weights)))
-
-
-def majority(high: Values, weights: Values) -> float:
-    """Share of the larger of two classes."""
-    share = weighted_mean(high, weights)
-    return float(max(share, 1 - share))
-
-
-def means_and_stds(truth: Rows, prediction: Rows) -> tuple[tuple[Values, Values], tuple[Values, Values]]:
-    """(means, standard deviations) over the ratings 1..K, each of truth and prediction."""
-    (truth_mean, truth_std), (mean, std) = mean_and_std(truth), mean_and_std(prediction)
-    # summation order must not make two equal means a rank apart
-    return (truth_mean.round(12), mean.round(12)), (truth_std.round(12), std.round(12))
+if __name__ == "__main__":
+    print(documentation(), end="")

@@ -13,7 +13,11 @@ from mtp.config import Config
 from mtp.data.batches import buckets
 from mtp.data.batches.pipeline import evaluation_batches, evaluation_canvases
 from mtp.data.schema import DataError, Dataset
-from mtp.evaluation import intervals, metrics, references
+from mtp.evaluation import references
+from mtp.evaluation.distances import emd
+from mtp.evaluation.measure import Evaluation
+from mtp.evaluation.samples import Criteria
+from mtp.evaluation.statistics import moments, rmse, srcc
 from mtp.ratings import histograms
 from mtp.runtime.mesh import put_batch
 
@@ -157,53 +161,51 @@ def metric_rows(
     rows = {"model": predictions.distribution} | references.rows(
         votes, np.array(facts.mean_histogram), seed=config.seed
     )
-    # data from elsewhere may have labels for some of the styles
-    shared = [name for name in facts.style_names if name in dataset.style_names]
-    evaluate = intervals.Evaluation(
+    evaluation = Evaluation(
         votes=votes,
         mean_histogram=rows["mean histogram"],
         vote_noise=rows["vote noise"],
-        threshold=facts.threshold,
-        delta=facts.delta,
-        pkl_floor=config.eval.pkl_floor,
+        criteria=Criteria(facts.threshold, facts.delta, config.eval.pkl_floor),
         groups=groups,
         resamples=config.eval.bootstrap,
         seed=config.seed,
+        means_only=dataset.means_only,
     )
     result = []
     wanted = {"model": rows["model"]} if not references_too else rows
     for name, distribution in wanted.items():
         if dataset.means_only and name == "vote noise":
             continue
-        extras: dict[str, Any] = {}
-        if name == "model":
-            extras["p_high"] = predictions.p_high
-            if shared and predictions.style is not None:
-                theirs, ours = (
-                    [names.index(s) for s in shared] for names in (dataset.style_names, facts.style_names)
-                )
-                extras |= {
-                    "styles": dataset.tested_styles[predictions.indices][:, theirs],
-                    "predicted_styles": predictions.style[:, ours],
-                    "style_names": tuple(shared),
-                }
-        measured = evaluate.metrics(distribution, **extras)
-        if dataset.means_only:
-            undefined = {"value": None, "low": None, "high": None}
-            measured |= {m: measured[m] | undefined for m in metrics.OF_HISTOGRAMS}
-        result.append({"row": name, "metrics": measured})
+        outputs = _outputs(dataset, predictions, facts) if name == "model" else {}
+        result.append({"row": name, "metrics": evaluation.metrics(distribution, **outputs)})
     return result
+
+
+def _outputs(dataset: Dataset, predictions: Predictions, facts: Facts) -> dict[str, Any]:
+    """The fields of `Sample` that hold what other heads than the distribution's gave."""
+    outputs: dict[str, Any] = {} if predictions.p_high is None else {"p_high": predictions.p_high}
+    # data from elsewhere may have labels for some of the styles
+    shared = [name for name in facts.style_names if name in dataset.style_names]
+    if shared and predictions.style is not None:
+        theirs, ours = (
+            [names.index(s) for s in shared] for names in (dataset.style_names, facts.style_names)
+        )
+        outputs |= {
+            "styles": dataset.tested_styles[predictions.indices][:, theirs],
+            "predicted_styles": predictions.style[:, ours],
+            "style_names": tuple(shared),
+        }
+    return outputs
 
 
 def point_metrics(dataset: Dataset, predictions: Predictions) -> dict[str, float]:
     """emd_r2 and SRCC without intervals: what a run watches on its validation split; RMSE where means are all."""
     truth = histograms(dataset.votes[predictions.indices])
-    (truth_mean, mean), _ = metrics.means_and_stds(truth, predictions.distribution)
+    (truth_mean, _), (mean, _) = moments(truth), moments(predictions.distribution)
     everyone = np.ones(len(truth))
     if dataset.means_only:
-        distance = metrics.rmse(truth_mean, mean, everyone)
-        return {"rmse": distance, "srcc": metrics.srcc(truth_mean, mean, everyone)}
+        return {"rmse": rmse(truth_mean, mean, everyone), "srcc": srcc(truth_mean, mean, everyone)}
     return {
-        "emd_r2": float(metrics.emd(truth, predictions.distribution, 2).mean()),
-        "srcc": metrics.srcc(truth_mean, mean, everyone),
+        "emd_r2": float(emd(truth, predictions.distribution, 2).mean()),
+        "srcc": srcc(truth_mean, mean, everyone),
     }

@@ -9,7 +9,8 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mtp.report.tables import ARROWS, aligned, grid, number
+from mtp.evaluation.metrics import METRICS
+from mtp.report.tables import aligned, grid, legend, number
 
 COLUMNS = ("ped", "cheb", "pkl", "pkl_1e-3", "cos", "emd_r1", "emd_r2", "srcc", "accuracy", "skill")
 PRINTED = ("ped", "cheb", "pkl", "cos", "emd")
@@ -43,7 +44,8 @@ def markdown(content: Mapping[str, Any]) -> str:
             "Rows that are missing, and what to run (seeds 0, 1, 2), then --workdirs:",
             grid(["row", "run"], what),
         ]
-    return "\n\n".join([*blocks, NOTES, f"`{content['command']}`"]) + "\n"
+    blocks += ["Metrics: " + legend(METRICS[name] for name in COLUMNS), NOTES, f"`{content['command']}`"]
+    return "\n\n".join(blocks) + "\n"
 
 
 def csv_text(content: Mapping[str, Any]) -> str:
@@ -114,8 +116,7 @@ def _caption(content: Mapping[str, Any]) -> list[str]:
 
 
 def _cells(content: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str], list[list[str]]]:
-    first = content["rows"][0]["metrics"]
-    header = ["row", "seeds", *(name + ARROWS[first[name]["better"]] for name in COLUMNS), PRINTED_HEADER]
+    header = ["row", "seeds", *(METRICS[name].heading for name in COLUMNS), PRINTED_HEADER]
     body = []
     for row in content["rows"]:
         printed = row["printed"] or {}

@@ -1,16 +1,20 @@
 """results.json's rows as a table, for the terminal and in Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mtp.evaluation.metrics import METRICS, Metric
+
+Table = Mapping[str, Metric]
+
+# the main table; results.md shows all others in a second one
 COLUMNS = ("emd_r2", "emd_r1", "ped", "cheb", "pkl", "pkl_1e-3", "cos", "srcc", "plcc", "accuracy",
            "accuracy_delta", "skill")  # fmt: skip
-ARROWS = {"low": " ↓", "high": " ↑", "": ""}
 
 
 def terminal(results: Mapping[str, Any]) -> str:
     """Aligned columns, one line a row, values only; the intervals are in Markdown and JSON."""
-    table = aligned(*_cells(results, with_interval=False))
+    table = aligned(*_cells(results, [METRICS[name] for name in COLUMNS], with_interval=False))
     styles = [
         f"style mAP {number(p['metrics']['map'], with_interval=True)}, {p['row']}: {p['pictures']} pictures"
         for p in results.get("styles", ())
@@ -31,12 +35,17 @@ def aligned(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join(lines)
 
 
-def markdown(results: Mapping[str, Any]) -> str:
-    """The main table with 95 % intervals, then the style table where there is one."""
-    blocks = ["\n".join(_caption(results)), grid(*_cells(results, with_interval=True))]
+def markdown(results: Mapping[str, Any], table: Table = METRICS) -> str:
+    """The main table with 95 % intervals, the other metrics, the styles where there are any, and a legend."""
+    measured = results["rows"][0]["metrics"]
+    main = [table[name] for name in COLUMNS]
+    others = [m for m in table.values() if m.name in measured and m not in main and m.per != "style"]
+    blocks = ["\n".join(_caption(results)), grid(*_cells(results, main, with_interval=True))]
+    if others:
+        blocks.append(grid(*_cells(results, others, with_interval=True)))
     styles = {
         name.removeprefix("ap_"): cell
-        for name, cell in results["rows"][0]["metrics"].items()
+        for name, cell in measured.items()
         if name.startswith("ap_") or name == "map"
     }
     if results.get("styles"):
@@ -44,7 +53,19 @@ def markdown(results: Mapping[str, Any]) -> str:
     elif styles:
         body = [[name, number(cell, with_interval=True), str(cell["n"])] for name, cell in styles.items()]
         blocks.append(grid(["style", "average precision ↑", "pictures"], body))
-    return "\n\n".join(blocks) + "\n"
+    shown = [
+        *main,
+        *others,
+        *(m for m in table.values() if m.per == "style" and (styles or results.get("styles"))),
+    ]
+    return "\n\n".join([*blocks, legend(shown)]) + "\n"
+
+
+def legend(shown: Iterable[Metric]) -> str:
+    """Formula and source of each metric."""
+    lines = [f"- {metric.heading}: `{metric.formula}` ({metric.source})" for metric in shown]
+    head = "y is the truth, p the prediction, k a rating of K; equations and sections are Sun and Zhou's."
+    return "\n".join([head, "", *lines])
 
 
 def _caption(results: Mapping[str, Any]) -> list[str]:
@@ -64,14 +85,23 @@ def _caption(results: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _cells(results: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str], list[list[str]]]:
-    first = results["rows"][0]["metrics"]
-    header = ["row", *(name + ARROWS[first[name]["better"]] for name in COLUMNS)]
+def _cells(
+    results: Mapping[str, Any], shown: Sequence[Metric], *, with_interval: bool
+) -> tuple[list[str], list[list[str]]]:
+    """Header and a line a row; a metric that the row has not measured stays empty."""
     body = [
-        [_name(row), *(number(row["metrics"][name], with_interval=with_interval) for name in COLUMNS)]
+        [
+            _name(row),
+            *(
+                number(row["metrics"][metric.name], with_interval=with_interval)
+                if metric.name in row["metrics"]
+                else ""
+                for metric in shown
+            ),
+        ]
         for row in results["rows"]
     ]
-    return header, body
+    return ["row", *(metric.heading for metric in shown)], body
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -7,8 +7,10 @@ import pytest
 
 from mtp.config import ConfigError, get_config
 from mtp.data.schema import Dataset
-from mtp.evaluation import breakdown, metrics
+from mtp.evaluation import breakdown
+from mtp.evaluation.distances import emd
 from mtp.evaluation.rows import Facts, Predictions, metric_rows
+from mtp.evaluation.statistics import average_precision
 from mtp.ratings import histograms
 from mtp.report import tables
 
@@ -74,7 +76,7 @@ def test_a_row_for_each_value(dataset, config):
         kept = np.array([row["row"].removeprefix("model | ") in cell.split(";") for cell in column])
         assert row["pictures"] == kept.sum() == row["metrics"]["emd_r2"]["n"]
         truth = histograms(dataset.votes[predictions.indices])[kept]
-        expected = metrics.emd(truth, predictions.distribution[kept], 2).mean()
+        expected = emd(truth, predictions.distribution[kept], 2).mean()
         assert row["metrics"]["emd_r2"]["value"] == pytest.approx(expected)
 
 
@@ -103,7 +105,7 @@ def test_style_protocols(dataset, config):
     truth = np.concatenate([dataset.style_tests[p.indices] for p in sets])
     score = np.concatenate([p.style for p in sets])
     known = ~np.isnan(truth).any(axis=1)
-    expected = metrics.average_precision(truth[known, 1], score[known, 1], np.ones(20))
+    expected = average_precision(truth[known, 1], score[known, 1], np.ones(20))
     assert rows[2]["metrics"]["ap_Macro"]["value"] == pytest.approx(expected)
 
 
@@ -113,9 +115,7 @@ def test_several_styles_a_picture_are_measured_whatever_loss_was_trained(dataset
     row = metric_rows(dataset, predictions, FACTS, config)[0]["metrics"]
     kept = ~np.isnan(dataset.style_tests[predictions.indices]).any(axis=1)
     truth = dataset.style_tests[predictions.indices][kept]
-    expected = [
-        metrics.average_precision(truth[:, s], predictions.style[kept, s], np.ones(10)) for s in range(S)
-    ]
+    expected = [average_precision(truth[:, s], predictions.style[kept, s], np.ones(10)) for s in range(S)]
     assert row["map"]["value"] == pytest.approx(np.mean(expected)) and row["map"]["n"] == 10
 
 

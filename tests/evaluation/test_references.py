@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mtp.evaluation import metrics, references
+from mtp.evaluation import distances, references
 from mtp.ratings import histograms
 
 VOTES = np.array([[3, 5, 2], [0, 0, 40], [100, 200, 100]])
@@ -37,16 +37,16 @@ def test_unanimous_pictures_have_no_vote_noise():
 def test_more_votes_less_noise():
     rng = np.random.default_rng(0)
     few = np.array([rng.multinomial(20, p) for p in rng.dirichlet(np.ones(10), 300)])
-    floor = [metrics.emd(histograms(v), references.vote_noise(v, 0), 2).mean() for v in (few, few * 25)]
+    floor = [distances.emd(histograms(v), references.vote_noise(v, 0), 2).mean() for v in (few, few * 25)]
     assert floor[0] / floor[1] == pytest.approx(5, rel=0.15)
 
 
 def test_random_mean_is_further_off_by_one_kth():
     """Squared distance: mean histogram's times 1 + 1/k."""
     d = np.random.default_rng(0).dirichlet(np.full(10, 3.0), 20_000)
-    constant = metrics.ped_sq(d, references.mean_histogram(len(d), d.mean(axis=0))).mean()
+    constant = distances.ped_sq(d, references.mean_histogram(len(d), d.mean(axis=0))).mean()
     for k in (1, 5, 20):
-        drawn = metrics.ped_sq(d, references.random_mean(len(d), d, k, 0)).mean()
+        drawn = distances.ped_sq(d, references.random_mean(len(d), d, k, 0)).mean()
         assert drawn / constant == pytest.approx(1 + 1 / k, rel=0.02)
     np.testing.assert_array_equal(references.random_mean(9, d, 3, 1), references.random_mean(9, d, 3, 1))
 

@@ -11,7 +11,8 @@ from configs import paper, votes
 from experiments import table1
 from experiments.tables import deep_rows, features, table1_fits, table1_plot
 from mtp.config import flat, get_config
-from mtp.evaluation.intervals import Evaluation
+from mtp.evaluation.measure import Evaluation
+from mtp.evaluation.samples import Criteria
 from mtp.report import comparison
 from mtp.workdirs import UsageError
 
@@ -178,7 +179,9 @@ def test_no_difference_is_no_verdict(found, config):
     rng = np.random.default_rng(0)
     truth = rng.dirichlet(np.ones(K) * 5, 40)
     reference = np.tile(truth.mean(axis=0), (40, 1))
-    how = Evaluation(rng.integers(1, 9, (40, K)), reference, reference, 3.0, 0.5, 1e-7, None, 100, 0)
+    how = Evaluation(
+        rng.integers(1, 9, (40, K)), reference, reference, Criteria(3.0, 0.5, 1e-7), None, 100, 0
+    )
     (claim,) = table1.claims({"same": [reference] * 3}, reference, truth, how, config)
     assert claim["verdict"] == "no difference shown" and claim["p_holm"] == 1
 

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from mtp.evaluation import intervals, references
+from mtp.evaluation import references
+from mtp.evaluation.measure import Evaluation, measure
+from mtp.evaluation.metrics import METRICS, Metric
+from mtp.evaluation.samples import Criteria
 from mtp.ratings import histograms
 from mtp.report import tables
 
@@ -11,9 +14,9 @@ def results(name="votes"):
     rng = np.random.default_rng(0)
     votes = np.array([rng.multinomial(80, p) for p in rng.dirichlet(np.ones(5), 30)])
     rows = references.rows(votes, histograms(votes).mean(0), seed=0)
-    how = intervals.Evaluation(
-        votes=votes, mean_histogram=rows["mean histogram"], vote_noise=rows["vote noise"], threshold=3.0,
-        delta=0.5, pkl_floor=1e-7, groups=None, resamples=20, seed=0,
+    how = Evaluation(
+        votes=votes, mean_histogram=rows["mean histogram"], vote_noise=rows["vote noise"],
+        criteria=Criteria(threshold=3.0, delta=0.5, pkl_floor=1e-7), groups=None, resamples=20, seed=0,
     )  # fmt: skip
     styles = np.eye(2, dtype=np.float32)[np.arange(30) % 2]
     measured = [{"row": row, "metrics": how.metrics(values)} for row, values in rows.items()]
@@ -54,3 +57,36 @@ def test_split_hash_and_counts_stand_above_the_table():
 def test_synthetic_numbers_are_called_synthetic():
     assert "synthetic" in tables.terminal(results("demo")) and "synthetic" in tables.markdown(results("demo"))
     assert "synthetic" not in tables.markdown(results("votes"))
+
+
+def test_markdown_shows_and_explains_every_metric():
+    text = tables.markdown(results())
+    for metric in METRICS.values():
+        assert f"- {metric.heading}: `{metric.formula}` ({metric.source})" in text or metric.label == "high"
+        assert f"| {metric.heading} " in text or metric.label in ("high", "styles")
+
+
+def test_a_new_record_is_in_the_table():
+    """Of all rows that measured it."""
+    toy = Metric("toy", "picture", "mean", "low", lambda s: np.abs(s.truth_mean - s.mean), "|a|", "nowhere")
+    table = {**METRICS, "toy": toy}
+    content = results()
+    rng = np.random.default_rng(0)
+    votes = rng.integers(1, 9, (30, 5))
+    row = references.rows(votes, histograms(votes).mean(0), seed=0)
+    how = Evaluation(
+        votes=votes, mean_histogram=row["mean histogram"], vote_noise=row["vote noise"],
+        criteria=Criteria(threshold=3.0, delta=0.5, pkl_floor=1e-7), groups=None, resamples=20, seed=0,
+    )  # fmt: skip
+    content["rows"] = [
+        {"row": name, "metrics": measure([how.sample(values)], None, 20, 0, table)}
+        for name, values in row.items()
+    ]
+    text = tables.markdown(content, table)
+    shown = tables.number(content["rows"][2]["metrics"]["toy"], with_interval=True)
+    header, line = (
+        next(found for found in text.splitlines() if mark in found).strip("| ").split(" | ")
+        for mark in (" toy ↓ ", shown)
+    )
+    assert line[0] == "vote noise" and line[header.index("toy ↓")] == shown
+    assert "- toy ↓: `|a|` (nowhere)" in text

@@ -1,0 +1,115 @@
+"""What a metric may read: pictures with their truth, predictions and reference rows, and the criteria."""
+
+import dataclasses
+from functools import cached_property
+
+import numpy as np
+
+from mtp.evaluation.distances import check_rows
+from mtp.evaluation.statistics import moments
+
+
+@dataclasses.dataclass(frozen=True)
+class Criteria:
+    """Choices that metrics depend on.
+
+    threshold: a mean rating above it is high. delta: pictures whose true mean lies within it of the threshold are
+    unclear. pkl_floor: probabilities are raised to it before their logarithm.
+    """
+
+    threshold: float
+    delta: float
+    pkl_floor: float
+
+
+def _empty() -> np.ndarray:
+    return np.zeros((0, 0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """N pictures; arrays of what is not known are empty.
+
+    truth, prediction: histograms (N, K). mean_histogram, vote_noise: the reference rows (N, K) that skill is measured
+    between. p_high: (N,), the two-category head's probability. styles: (N, S) of 0, 1 or NaN for unlabelled pictures;
+    predicted_styles: (N, S). means_only: of the truth only the mean rating is known.
+
+    Errors: ValueError where truth and prediction are not rows on the simplex of one shape.
+    """
+
+    criteria: Criteria
+    truth: np.ndarray = dataclasses.field(default_factory=_empty)
+    prediction: np.ndarray = dataclasses.field(default_factory=_empty)
+    mean_histogram: np.ndarray = dataclasses.field(default_factory=_empty)
+    vote_noise: np.ndarray = dataclasses.field(default_factory=_empty)
+    p_high: np.ndarray = dataclasses.field(default_factory=_empty)
+    styles: np.ndarray = dataclasses.field(default_factory=_empty)
+    predicted_styles: np.ndarray = dataclasses.field(default_factory=_empty)
+    style_names: tuple[str, ...] = ()
+    means_only: bool = False
+
+    def __post_init__(self) -> None:
+        check_rows(self.truth, self.prediction)
+
+    def __len__(self) -> int:
+        return max(len(self.truth), len(self.styles))
+
+    def knows(self, label: str) -> bool:
+        """Whether a metric that needs this label ("histogram", "mean", "high", "styles") is defined here."""
+        return {
+            "histogram": self.truth.size > 0 and not self.means_only,
+            "mean": self.truth.size > 0,
+            "high": self.truth.size > 0 and self.p_high.size > 0,
+            "styles": self.styles.size > 0 and self.predicted_styles.size > 0,
+        }[label]
+
+    def part(self, kept: np.ndarray) -> "Sample":
+        """The pictures of a mask (N,)."""
+        if kept.all():
+            return self
+        values = {field.name: vars(self)[field.name] for field in dataclasses.fields(self)}
+        arrays = {name: a for name, a in values.items() if isinstance(a, np.ndarray) and a.size}
+        return dataclasses.replace(self, **{name: a[kept] for name, a in arrays.items()})
+
+    @cached_property
+    def _truth_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return moments(self.truth)
+
+    @cached_property
+    def _moments(self) -> tuple[np.ndarray, np.ndarray]:
+        return moments(self.prediction)
+
+    @property
+    def truth_mean(self) -> np.ndarray:
+        """True mean ratings (N,)."""
+        return self._truth_moments[0]
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Predicted mean ratings (N,)."""
+        return self._moments[0]
+
+    @property
+    def truth_std(self) -> np.ndarray:
+        """True standard deviations of the ratings (N,)."""
+        return self._truth_moments[1]
+
+    @property
+    def std(self) -> np.ndarray:
+        """Predicted standard deviations of the ratings (N,)."""
+        return self._moments[1]
+
+    @property
+    def truth_high(self) -> np.ndarray:
+        """Whether the true mean rating is above the threshold (N,)."""
+        return self.truth_mean > self.criteria.threshold
+
+    @property
+    def clear(self) -> np.ndarray:
+        """Whether the true mean rating is further than delta from the threshold (N,)."""
+        return np.abs(self.truth_mean - self.criteria.threshold) > self.criteria.delta
+
+    @property
+    def labelled(self) -> np.ndarray:
+        """Whether the picture's styles are known (N,)."""
+        return np.isnan(self.styles).sum(axis=1) == 0

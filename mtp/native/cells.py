@@ -1,7 +1,8 @@
 """NASNet's cell by the running statistics, in few kernels that each read a map once.
 
 All separable convolutions of one map begin in one kernel; a convolution adds its sum's other map to what it writes; a
-sum without one, which no other operation reads, is made where the maps are joined. The result is the plain cell's.
+sum without one, which no other operation reads, is made where the maps are joined. The result is the plain cell's. That
+holds for the two tables of NASNet-A; a cell of another table is made of its layers' kernels.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,18 @@ from collections.abc import Callable
 import jax
 from jaxtyping import Array, Float
 
-from mtp.models.cells import Average, Cell, Identity, Operation, Separable, StridedAverage, StridedMax
+from mtp.models.cells import (
+    NORMAL,
+    REDUCTION,
+    Average,
+    Cell,
+    CellTable,
+    Identity,
+    Operation,
+    Separable,
+    StridedAverage,
+    StridedMax,
+)
 from mtp.models.layers import BatchStatistics, ConvNorm
 from mtp.native import fused
 from mtp.native.fused import Sum
@@ -19,16 +31,23 @@ from mtp.ops.canvas import Sizes
 Map = Float[Array, "B H W _"]
 Output = Float[Array, "B h w _"]
 Maps = dict[str, Float[Array, "B _ _ _"]]  # of both sizes
-Begun = dict[
-    Operation, tuple[ConvNorm, Output]
-]  # separable convolutions: the second layer, and what the first gave
+# of separable convolutions the second layer, and what the first one gave
+Begun = dict[Operation, tuple[ConvNorm, Output]]
+
+
+def _described(table: CellTable) -> tuple:
+    """Operations of different kinds are equal as tuples."""
+    return table.outputs, [(name, [(type(o), *o) for o in both]) for name, both in table.sums.items()]
+
+
+KNOWN = _described(NORMAL), _described(REDUCTION)
 
 
 def combined(
     cell: Cell, plain: Callable, maps: Maps, sizes: Sizes, statistics: BatchStatistics | None
 ) -> Output:
     """`Cell.combined`; in training it is made of its layers' kernels."""
-    if statistics is not None:
+    if statistics is not None or _described(cell.table) not in KNOWN:
         return plain(maps, sizes, statistics)
     maps, out_sizes = dict(maps), cell.out_sizes(sizes)
     begun = _begun(cell, "h", maps["h"], sizes) | _begun(cell, "p", maps["p"], sizes)

@@ -11,7 +11,7 @@ from mtp.config import get_config
 from mtp.data.schema import Dataset
 from mtp.evaluation.rows import Facts
 from mtp.models import mtp_nasnet
-from mtp.models.cells import NORMAL, REDUCTION, Cell
+from mtp.models.cells import NORMAL, REDUCTION, Average, Cell, CellTable, Identity, Separable
 from mtp.models.layers import (
     BatchNorm,
     BatchStatistics,
@@ -149,6 +149,7 @@ class Cells(nn.Module):
     """The stem and a cell of each kind, of which the second's skip input is one level larger."""
 
     remat: bool = False
+    table: CellTable = NORMAL
 
     @nn.compact
     def __call__(self, images, sizes, statistics):
@@ -159,7 +160,7 @@ class Cells(nn.Module):
             conv.out_sizes(sizes),
         )
         reduce = Cell(REDUCTION, 4, "1", "none", name="reduce")
-        normal = Cell(NORMAL, 8, "2", "reduce", name="normal")
+        normal = Cell(self.table, 8, "2", "reduce", name="normal")
         x, sizes = run(reduce, p, p, p_sizes, p_sizes, statistics), reduce.out_sizes(p_sizes)
         return masked(run(normal, x, p, sizes, p_sizes, statistics), sizes)
 
@@ -190,8 +191,19 @@ def test_a_gradient_taken_outside_has_the_kernels_too(variables, remat):
     assert called(jax.grad(loss, has_aux=True), *batch) == TRAINING
 
 
-def test_cells_are_the_same_at_inference(variables):
-    plain = inferred(Cells())
+# an average beside a convolution, and a sum that another operation reads
+OTHER = CellTable(
+    "normal",
+    {"x1": (Separable("h", 5, "normal_left1"), Average("p")), "x2": (Identity("h"), Identity("p")),
+     "x3": (Average("x2"), Separable("x2", 3, "normal_right2"))},
+    ("x1", "x3"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("table", [NORMAL, OTHER], ids=["NASNet's", "another"])
+def test_cells_are_the_same_at_inference(table):
+    model = Cells(table=table)
+    variables, plain = started(model), inferred(model)
     ours, theirs = (jax.jit(f)(variables, IMAGES, SIZES) for f in (accelerated(plain), plain))
     assert_near(ours, theirs, 1e-5)
 

@@ -23,14 +23,12 @@ import numpy as np
 
 from experiments.bench import ours
 from mtp.config import get_config
-from mtp.native import library as native
+from mtp.native import fused, library, operations
+from mtp.native.fused import Layer
+from mtp.ops import batch_norm, depthwise, pooling
 from mtp.ops.batch_norm import Running
-from mtp.ops.depthwise import Depthwise
-from mtp.ops.inference import Layer
-from mtp.ops.kernels import PLAIN, Kernels
 from mtp.runtime import settings
 from mtp.runtime.settings import compiler_options
-from mtp.training.step import eval_step
 
 # side of the input, channels, window, stride
 LAYERS = (
@@ -78,7 +76,7 @@ def compiled(function: Callable, *arguments: Any, **options: Any) -> tuple[Calla
     return program, time.perf_counter() - start
 
 
-def layer_programs(convolution: Depthwise, case: tuple[int, int, int, int]) -> dict[str, Run]:
+def layer_programs(convolution: Callable, case: tuple[int, int, int, int]) -> dict[str, Run]:
     """Forward, input gradient and kernel gradient of one layer, each a program of its own."""
     side, channels, window, stride = case
     rng, small = np.random.default_rng(0), -(-side // stride)
@@ -100,23 +98,31 @@ def filling(side: int) -> jax.Array:
     return jax.numpy.full((BATCH, 2), side)
 
 
-def operation(name: str, kernels: Kernels, x: jax.Array, sizes: jax.Array) -> Any:
+def normalised(function: batch_norm.Normalised, x: jax.Array, sizes: jax.Array) -> jax.Array:
+    """By the batch's statistics."""
+    numbers = jax.numpy.ones(x.shape[-1])
+    return function(x, sizes, numbers, numbers, Running(numbers, numbers, False), 1e-3)[0]
+
+
+def operation(name: str, is_native: bool) -> Callable:
+    """(x, sizes) -> result."""
     match name:
         case "batch norm":
-            numbers = jax.numpy.ones(x.shape[-1])
-            running = Running(numbers, numbers, False)
-            return kernels.normalised(x, sizes, numbers, numbers, running, 1e-3)[0]
+            function = operations.normalised if is_native else batch_norm.normalised
+            return functools.partial(normalised, function)
         case "factorised paths":
-            return kernels.factorised_paths(x, sizes)
+            return operations.factorised_paths if is_native else pooling.factorised_paths
         case _:
-            return kernels.window_sums(x, sizes, 2 if name.endswith("2") else 1)
+            function = operations.window_sums if is_native else pooling.window_sums
+            stride = 2 if name.endswith("2") else 1
+            return lambda x, sizes: function(x, sizes, stride)
 
 
-def operation_programs(name: str, kernels: Kernels, side: int, channels: int) -> dict[str, Run]:
+def operation_programs(name: str, is_native: bool, side: int, channels: int) -> dict[str, Run]:
     """Forward, and forward with its gradient."""
     shape = BATCH, side, side, channels
     x = jax.device_put(np.random.default_rng(0).normal(size=shape).astype(np.float32))
-    apply = functools.partial(operation, name, kernels, sizes=filling(side))
+    apply = functools.partial(operation(name, is_native), sizes=filling(side))
 
     def gradient(x: jax.Array) -> Any:
         y, pull_back = jax.vjp(apply, x)
@@ -132,7 +138,7 @@ def bench_layers() -> None:
     for case in LAYERS:
         side, channels, window, stride = case
         products = BATCH * (-(-side // stride)) ** 2 * channels * window**2
-        plain, kernel = (layer_programs(k.depthwise, case) for k in (PLAIN, native.KERNELS))
+        plain, kernel = (layer_programs(m.depthwise, case) for m in (depthwise, operations))
         for name in plain:
             before, after, ratio = paired(plain[name], kernel[name], 25)
             print(
@@ -147,7 +153,9 @@ def bench_others() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     for name, cases in OTHERS.items():
         for side, channels in cases:
-            plain, kernel = (operation_programs(name, k, side, channels) for k in (PLAIN, native.KERNELS))
+            plain, kernel = (
+                operation_programs(name, is_native, side, channels) for is_native in (False, True)
+            )
             for program in plain:
                 before, after, ratio = paired(plain[program], kernel[program], 25)
                 print(
@@ -157,7 +165,7 @@ def bench_others() -> None:
                 )
 
 
-def layer_at_inference(kernels: Kernels, case: tuple[str, int, int, int, int, int]) -> Run:
+def layer_at_inference(is_native: bool, case: tuple[str, int, int, int, int, int]) -> Run:
     """One layer, from its ReLU to its batch norm, as a program."""
     name, side, channels, features, window, stride = case
     rng = np.random.default_rng(0)
@@ -173,11 +181,13 @@ def layer_at_inference(kernels: Kernels, case: tuple[str, int, int, int, int, in
         sizes = filling(side)
         match name:
             case "stem":
-                return kernels.stem(x, sizes, stem, *affine)
+                return (fused.stem if is_native else fused.plain_stem)(x, sizes, stem, *affine)
             case "projection":
-                return kernels.projection(x, sizes, mixing, *affine)
+                project = fused.projection if is_native else fused.plain_projection
+                return project(x, sizes, mixing, affine[0], affine[1], True)
             case _:
-                return kernels.separable(x, sizes, (Layer(filters, mixing, *affine),), stride)
+                separable = fused.separable if is_native else fused.plain_separable
+                return separable(x, sizes, (Layer(filters, mixing, *affine),), stride)
 
     return functools.partial(compiled(layer, *given.values())[0], *given.values())
 
@@ -192,7 +202,7 @@ def bench_inference() -> None:
         filters = channels * window**2 if name == "separable" else 0
         products = filters + features * (27 if name == "stem" else channels)
         total = BATCH * (-(-side // stride)) ** 2 * products
-        plain, kernel = (layer_at_inference(k, case) for k in (PLAIN, native.KERNELS))
+        plain, kernel = (layer_at_inference(is_native, case) for is_native in (False, True))
         before, after, ratio = paired(plain, kernel, 25)
         print(
             f"| {name} | {BATCH}x{side}x{side}x{channels} | {features} | {window}, {stride} | {before:.3f} "
@@ -208,7 +218,7 @@ def model_programs(is_native: bool, backbone: str) -> dict[str, tuple[Run, float
     config.model.backbone, config.run.native, config.input.batch_size = backbone, is_native, batch
     model = ours.network(config)
     given = jax.device_put((ours.variables(model), *ours.batch_of(size, batch)))
-    forward, seconds = compiled(functools.partial(eval_step, model, "softmax"), *given)
+    forward, seconds = compiled(ours.eval_program(model, config), *given)
     return {
         "forward": (functools.partial(forward, *given), seconds),
         "training step": ours.training(config, size),
@@ -234,7 +244,7 @@ def bench_model(backbone: str) -> None:
 
 def main(*parts: str) -> None:
     settings.keep_freed_memory()
-    native.load()
+    library.load()
     print(f"{date.today()}, {os.cpu_count()} cores, CPU, jax {jax.__version__}, float32", flush=True)
     single = {"layers": bench_layers, "others": bench_others, "inference": bench_inference}
     for part in parts or (*single, *MODELS):

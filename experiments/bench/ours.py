@@ -17,6 +17,7 @@ from mtp.config import CACHE, Config, ConfigError, get_config
 from mtp.data.batches import buckets
 from mtp.data.batches.buckets import Shape
 from mtp.models import mtp_nasnet
+from mtp.native import accelerated, library
 from mtp.runtime import settings
 from mtp.runtime.mesh import data_mesh
 from mtp.runtime.settings import compiler_options
@@ -46,20 +47,28 @@ def trunk_and_linear_head(native: bool, **model: Any) -> Config:
 def network(config: Config) -> mtp_nasnet.MTPNasNet:
     """Errors: Missing where the native kernel is asked for and not built."""
     try:
-        return mtp_nasnet.build(config.model, RATINGS, 0, experiment.kernels(config))
+        if config.run.native:
+            library.load()
     except ConfigError as error:
         raise Missing(str(error)) from error
+    return mtp_nasnet.build(config.model, RATINGS, 0)
 
 
 def variables(model: mtp_nasnet.MTPNasNet) -> Any:
     return jax.jit(functools.partial(experiment.fresh_variables, model, 0))()
 
 
+def eval_program(model: mtp_nasnet.MTPNasNet, config: Config) -> Callable:
+    """(variables, canvases, sizes) -> probabilities, to be jitted."""
+    step = functools.partial(eval_step, model, "softmax")
+    return accelerated(step) if config.run.native else step
+
+
 def predictor(config: Config) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """(canvases, sizes) -> distributions (B, K) on the host."""
     model = network(config)
     weights = variables(model)
-    forward = jax.jit(functools.partial(eval_step, model, "softmax"), compiler_options=compiler_options())
+    forward = jax.jit(eval_program(model, config), compiler_options=compiler_options())
     return lambda images, sizes: np.asarray(forward(weights, images, sizes)["distribution"])
 
 
@@ -86,7 +95,7 @@ def training_step(config: Config) -> tuple[TrainStep, Any]:
     optimiser = optim.build(config.optim, 1000, 100, parameters, learn_sigma=False)
     denominators = {task: float(config.input.batch_size) for task in model.outputs}
     objective = Objective(config.loss, denominators, "softmax")
-    step = TrainStep(model, objective, optimiser, config, False)
+    step = TrainStep(model, objective, optimiser, config, False, config.run.native)
     return step, initial_state(weights, sigmas, optimiser, ema=False)
 
 

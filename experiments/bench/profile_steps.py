@@ -10,7 +10,6 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import functools
 import gzip
 import json
 import re
@@ -29,7 +28,6 @@ from experiments.bench import ours
 from experiments.bench.benchmark import Missing, machine
 from mtp.runtime import settings
 from mtp.runtime.settings import compiler_options
-from mtp.training.step import eval_step
 
 SIZE, BATCH, ROUNDS = (224, 224), 8, 5
 # the first that fits an operation's name and path of modules counts
@@ -38,7 +36,7 @@ KINDS = {
     "batch norm": r"bn_|bn1",
     "separable convolutions, less the products above": r"separable_conv",
     "projections, less the products above": r"(normal|reduction)_conv_1|adjust_conv",
-    "factorised reduction": r"adjust",
+    "factorised reduction": r"adjust|FactorisedReduction",
     "stem": r"stem_conv1",
     "sums, pools, concatenations": r"cell_",
 }
@@ -55,7 +53,7 @@ def compiled(native: bool, training: bool) -> tuple[Any, Callable[[], Any]]:
         function, arguments = step.gradients, (state, batch)
     else:
         model = ours.network(config)
-        function = functools.partial(eval_step, model, "softmax")
+        function = ours.eval_program(model, config)
         arguments = (ours.variables(model), images, sizes)
     arguments = jax.device_put(arguments)
     program = jax.jit(function).lower(*arguments).compile(compiler_options())

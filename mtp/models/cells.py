@@ -1,20 +1,20 @@
 """NASNet-A's two cells as tables of operations (Zoph et al. 2018, Fig. 4), and the module that runs them."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mtp.models.layers import BatchNorm, BatchStatistics, Projection, SeparableConv, normalised
+from mtp.models.layers import BatchNorm, BatchStatistics, ConvNorm, Projection, SeparableConv
+from mtp.models.pools import AveragePool, FactorisedReduction, StridedAveragePool
 from mtp.ops.canvas import Sizes, halved_sizes
-from mtp.ops.inference import Sum
-from mtp.ops.kernels import PLAIN, Kernels
-from mtp.ops.pooling import average_pool, strided_average_pool, strided_max_pool
+from mtp.ops.pooling import strided_max_pool
 
 Map = Float[Array, "B H W C"]
 Skip = Float[Array, "B H2 W2 C2"]  # of the cell before: one level larger or not, other channels
+Adjusted = Float[Array, "B H W _"]  # a cell's input of its own size
 Output = Float[Array, "B h w F"]
 
 
@@ -89,143 +89,82 @@ class Cell(nn.Module):
     features: int
     block: str
     adjust: str
-    dtype: Any = jnp.float32
-    kernels: Kernels = PLAIN
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
         self, x: Map, p: Skip, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None
     ) -> Output:
         kind = self.table.kind
-        maps = {
-            "h": self._projected(x, f"{kind}_conv_1", f"{kind}_bn_1", sizes, statistics),
-            "p": self._adjusted(p, sizes, p_sizes, statistics),
-        }
-        # only a reduction's sums are smaller than its inputs
-        out_sizes = halved_sizes(sizes) if kind == "reduction" else sizes
-        if statistics is None:
-            return self._inferred(maps, sizes, out_sizes)
-        level = {"h": sizes, "p": sizes} | dict.fromkeys(self.table.sums, out_sizes)
-        for name, (left, right) in self.table.sums.items():
-            other = self._trained(left, maps, level, statistics)
-            maps[name] = self._trained(right, maps, level, statistics) + other
+        project = self._projection(x.shape[-1], f"{kind}_conv_1", f"{kind}_bn_1")
+        maps = {"h": project(x, sizes, statistics), "p": self._adjusted(p, sizes, p_sizes, statistics)}
+        return self.combined(maps, sizes, statistics)
+
+    def combined(self, maps: dict[str, Adjusted], sizes: Sizes, statistics: BatchStatistics | None) -> Output:
+        """The table's outputs from the adjusted inputs "h" and "p", both of `sizes`."""
+        maps, levels = dict(maps), dict.fromkeys(maps, sizes)
+        for name, operations in self.table.sums.items():
+            first, second = (
+                self._result(o, maps[o.source], levels[o.source], statistics) for o in operations
+            )
+            maps[name], levels[name] = second + first, self.out_sizes(sizes)
         return jnp.concatenate([maps[name] for name in self.table.outputs], axis=-1)
 
+    @nn.nowrap
+    def out_sizes(self, sizes: Sizes) -> Sizes:
+        """The pictures' sizes after it: only a reduction's sums are smaller than its inputs."""
+        return halved_sizes(sizes) if self.table.kind == "reduction" else sizes
+
+    @nn.nowrap
+    def separable(self, operation: Separable, channels: int) -> tuple[ConvNorm, ConvNorm]:
+        """The two layers of a separable convolution of so many channels."""
+        layers = []
+        for i, of, stride in ((1, channels, operation.stride), (2, self.features, 1)):
+            name = self._name(f"separable_conv_{i}_{operation.name}")
+            conv = SeparableConv(of, operation.window, stride, self.dtype, features=self.features, name=name)
+            layers.append(ConvNorm(conv, self._norm(f"separable_conv_{i}_bn_{operation.name}")))
+        return layers[0], layers[1]
+
+    @nn.nowrap
     def _name(self, layer: str) -> str:
         return f"{layer}_{self.block}"
 
+    @nn.nowrap
     def _norm(self, name: str) -> BatchNorm:
-        return BatchNorm(self.features, self.kernels, name=self._name(name))
+        return BatchNorm(self.features, name=self._name(name))
 
-    def _projected(
-        self, x: Map, name: str, norm: str, sizes: Sizes, statistics: BatchStatistics | None
-    ) -> Output:
-        layer = Projection(self.features, self.dtype, self.kernels, name=self._name(name))
-        return normalised(layer, self._norm(norm), x, sizes, sizes, statistics)
+    @nn.nowrap
+    def _projection(self, channels: int, name: str, norm: str) -> ConvNorm:
+        conv = Projection(channels, self.features, dtype=self.dtype, name=self._name(name))
+        return ConvNorm(conv, self._norm(norm))
 
     def _adjusted(self, p: Skip, sizes: Sizes, p_sizes: Sizes, statistics: BatchStatistics | None) -> Output:
-        if self.adjust == "none":
-            return p
-        if self.adjust == "project":
-            return self._projected(p, "adjust_conv_projection", "adjust_bn", sizes, statistics)
-        norm, half = self._norm("adjust_bn"), self.features // 2
-        affine = norm.affine() if statistics is None else None
-        halves = []
-        for i, path in enumerate(self.kernels.factorised_paths(p, p_sizes)):
-            layer = Projection(half, self.dtype, self.kernels, name=self._name(f"adjust_conv_{i + 1}"))
-            own = affine and (affine[0][i * half : (i + 1) * half], affine[1][i * half : (i + 1) * half])
-            halves.append(layer(path, sizes, own))
-        p = jnp.concatenate(halves, axis=-1)
-        return p if affine else norm(p, sizes, statistics)
+        channels, half = p.shape[-1], self.features // 2
+        match self.adjust:
+            case "none":
+                return p
+            case "project":
+                project = self._projection(channels, "adjust_conv_projection", "adjust_bn")
+                return project(p, sizes, statistics)
+        first, second = (
+            Projection(channels, half, dtype=self.dtype, name=self._name(f"adjust_conv_{i}")) for i in (1, 2)
+        )
+        reduce = FactorisedReduction((first, second), self._norm("adjust_bn"))
+        return reduce(p, p_sizes, statistics)
 
-    def _trained(
-        self,
-        operation: Operation,
-        maps: dict[str, Array],
-        level: dict[str, Sizes],
-        statistics: BatchStatistics,
+    def _result(
+        self, operation: Operation, x: Map, sizes: Sizes, statistics: BatchStatistics | None
     ) -> Output:
-        x, sizes = maps[operation.source], level[operation.source]
         match operation:
             case Separable():
-                return self._separable(operation, x, sizes, statistics)
+                first, second = self.separable(operation, x.shape[-1])
+                x = first(x, sizes, statistics)
+                return second(x, first.conv.out_sizes(sizes), statistics)
             case Average():
-                return average_pool(x, sizes, self.kernels.window_sums)
+                return AveragePool()(x, sizes)
             case StridedAverage():
-                return strided_average_pool(x, sizes, self.kernels.window_sums)
+                return StridedAveragePool()(x, sizes)
             case StridedMax():
                 return strided_max_pool(x, sizes)
             case Identity():
                 return x
-
-    def _inferred(self, maps: dict[str, Array], sizes: Sizes, out_sizes: Sizes) -> Output:
-        """The cell's result by running statistics.
-
-        A convolution adds its sum's other map to what it writes. A sum without one, which no other operation reads,
-        is made where the maps are joined.
-        """
-        layers = self._first_layers("h", maps["h"], sizes) | self._first_layers("p", maps["p"], sizes)
-        pools = {}
-        if self.table.kind == "reduction":
-            pools[StridedMax], pools[StridedAverage] = self.kernels.strided_pools(maps["h"], sizes)
-
-        def value(operation: Operation) -> Output:
-            match operation:
-                case Separable():
-                    return self._second_layer(operation, layers[operation.name], out_sizes)
-                case StridedMax() | StridedAverage():
-                    return pools[type(operation)]
-                case Identity():
-                    return maps[operation.source]
-                case Average():
-                    raise TypeError(f"{operation} has no map of its own")
-
-        sums = {"p": Sum((maps["p"],))}
-        for name, operations in self.table.sums.items():
-            first, last = sorted(operations, key=lambda operation: isinstance(operation, Separable))
-            if isinstance(last, Separable):
-                maps[name] = self._second_layer(last, layers[last.name], out_sizes, value(first))
-                sums[name] = Sum((maps[name],))
-                layers |= self._first_layers(name, maps[name], out_sizes)
-            else:
-                sums[name] = Sum(
-                    tuple(maps[o.source] for o in operations if isinstance(o, Identity)),
-                    tuple(maps[o.source] for o in operations if isinstance(o, Average)),
-                )
-        return self.kernels.joined(tuple(sums[name] for name in self.table.outputs), out_sizes)
-
-    def _layer(self, operation: Separable, i: int, channels: int) -> tuple[SeparableConv, BatchNorm]:
-        """The first or second layer of a separable convolution, and the batch norm behind it."""
-        stride = operation.stride if i == 1 else 1
-        name = self._name(f"separable_conv_{i}_{operation.name}")
-        layer = SeparableConv(
-            channels, self.features, operation.window, stride, self.dtype, self.kernels, name=name
-        )
-        return layer, self._norm(f"separable_conv_{i}_bn_{operation.name}")
-
-    def _separable(self, operation: Separable, x: Map, sizes: Sizes, statistics: BatchStatistics) -> Output:
-        out_sizes = halved_sizes(sizes) if operation.stride == 2 else sizes
-        for i in (1, 2):
-            layer, norm = self._layer(operation, i, x.shape[-1])
-            x, sizes = norm(layer(x, sizes), out_sizes, statistics), out_sizes
-        return x
-
-    def _first_layers(self, source: str, x: Map, sizes: Sizes) -> dict[str, Output]:
-        """At inference: those of all separable convolutions of one map, which read it once; by their names."""
-        operations = [operation for both in self.table.sums.values() for operation in both]
-        readers = [o for o in operations if isinstance(o, Separable) and o.source == source]
-        if not readers:
-            return {}
-        (stride,) = {operation.stride for operation in readers}
-        pairs = [self._layer(operation, 1, x.shape[-1]) for operation in readers]
-        layers = tuple(layer.at_inference(norm.affine()) for layer, norm in pairs)
-        with jax.named_scope("separable_conv_1"):
-            results = self.kernels.separable(x.astype(self.dtype), sizes, layers, stride)
-        return {operation.name: y for operation, y in zip(readers, results, strict=True)}
-
-    def _second_layer(self, operation: Separable, x: Map, sizes: Sizes, onto: Output | None = None) -> Output:
-        """At inference, plus `onto`."""
-        layer, norm = self._layer(operation, 2, x.shape[-1])
-        with jax.named_scope("separable_conv_2"):
-            (y,) = self.kernels.separable(x, sizes, (layer.at_inference(norm.affine(), onto),), 1)
-        return y

@@ -1,21 +1,26 @@
-"""Layers that know which cells of a canvas are valid. Parameter names are Keras'."""
+"""Layers that know which cells of a canvas are valid. Parameter names are Keras'.
 
-from typing import Any, NamedTuple
+Outside its pictures a map may hold anything: each layer whose result inside depends on cells outside sets them to zero
+first. A costly operation is a method of its own where the rest of its layer is not: `mtp.native` replaces methods.
+"""
+
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float
 
-from mtp.ops import batch_norm, inference
-from mtp.ops.canvas import Sizes
-from mtp.ops.kernels import PLAIN, Kernels
+from mtp.ops import batch_norm, depthwise
+from mtp.ops.canvas import Sizes, halved_sizes, stem_sizes
 from mtp.ops.pointwise import pointwise
 from mtp.ops.stem import stem
 
 Map = Float[Array, "B H W C"]
 Affine = tuple[Float[Array, " F"], Float[Array, " F"]]  # scale and shift of each channel of a result
 Mixed = Float[Array, "B h w F"]  # other channels, and half the size where the stride is 2
+Strided = Float[Array, "B h w C"]
 
 
 class BatchStatistics(NamedTuple):
@@ -25,15 +30,14 @@ class BatchStatistics(NamedTuple):
     frozen: true where the running statistics are used and kept all the same.
     """
 
-    momentum: Array | float
-    frozen: Array | bool = False
+    momentum: Float[Array, ""] | float
+    frozen: Bool[Array, ""] | bool = False
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation over the valid cells, float32, epsilon 1e-3 (Keras' NASNet)."""
 
     channels: int
-    kernels: Kernels = PLAIN
     epsilon: float = 1e-3
 
     def setup(self) -> None:
@@ -48,14 +52,16 @@ class BatchNorm(nn.Module):
         running = self.moving_mean.value, self.moving_variance.value
         return batch_norm.affine(self.gamma, self.beta, *running, self.epsilon)
 
+    def by_batch(self, x: Map, sizes: Sizes, running: batch_norm.Running) -> tuple[Map, Array, Array]:
+        """x by the batch's statistics, or by the running ones where they are frozen; the batch's mean and variance."""
+        return batch_norm.normalised(x, sizes, self.gamma, self.beta, running, self.epsilon)
+
     def __call__(self, x: Map, sizes: Sizes, statistics: BatchStatistics | None) -> Map:
         if statistics is None:
             return batch_norm.transformed(x, *self.affine())
         mean, variance = self.moving_mean.value, self.moving_variance.value
         running = batch_norm.Running(mean, variance, statistics.frozen)
-        y, batch_mean, batch_variance = self.kernels.normalised(
-            x, sizes, self.gamma, self.beta, running, self.epsilon
-        )
+        y, batch_mean, batch_variance = self.by_batch(x, sizes, running)
         if not self.is_initializing():
             keep = jnp.where(statistics.frozen, 1.0, statistics.momentum)
             self.moving_mean.value = keep * mean + (1 - keep) * batch_mean
@@ -67,7 +73,7 @@ class Pointwise(nn.Module):
     """1x1 convolution: a matrix product over channels, parameters float32, product in `dtype`."""
 
     features: int
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     bias: bool = False
     kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
 
@@ -87,75 +93,90 @@ def _normal_over_taps(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 class StemConv(nn.Module):
-    """3x3 convolution of the images, stride 2, without padding or bias.
-
-    Where an affine is given, the batch norm behind it is done, too, and the ReLU that all who read its map begin with.
-    """
+    """3x3 convolution of the images, stride 2, without padding or bias."""
 
     features: int
-    dtype: Any = jnp.float32
-    kernels: Kernels = PLAIN
+    dtype: DTypeLike = jnp.float32
 
-    @nn.compact
-    def __call__(self, images: Float[Array, "B H W 3"], sizes: Sizes, affine: Affine | None = None) -> Mixed:
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 3, self.features))
-        images = images.astype(self.dtype)
-        if affine:
-            return self.kernels.stem(images, sizes, kernel, *affine)
-        return stem(images, kernel.astype(self.dtype))
+    def setup(self) -> None:
+        self.kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 3, self.features))
+
+    @nn.nowrap
+    def out_sizes(self, sizes: Sizes) -> Sizes:
+        """The pictures' sizes after it."""
+        return stem_sizes(sizes)
+
+    def __call__(self, images: Float[Array, "B H W 3"], sizes: Sizes) -> Mixed:
+        return stem(images.astype(self.dtype), self.kernel.astype(self.dtype))
 
 
 class Projection(nn.Module):
-    """ReLU, then a 1x1 convolution without bias.
-
-    Where an affine is given, x has had its ReLU, and the batch norm behind the convolution is done, too.
-    """
-
-    features: int
-    dtype: Any = jnp.float32
-    kernels: Kernels = PLAIN
-
-    @nn.compact
-    def __call__(self, x: Map, sizes: Sizes, affine: Affine | None = None) -> Mixed:
-        kernel = self.param("kernel", nn.initializers.he_normal(), (1, 1, x.shape[-1], self.features))
-        if affine:
-            return self.kernels.projection(x.astype(self.dtype), sizes, kernel[0, 0], *affine)
-        return pointwise(jax.nn.relu(x).astype(self.dtype), kernel[0, 0].astype(self.dtype))
-
-
-class SeparableConv(nn.Module):
-    """ReLU inside the pictures, k x k depthwise, then 1x1 pointwise, no bias."""
+    """1x1 convolution without bias, behind a ReLU where it is `rectified`, as all of NASNet's are."""
 
     channels: int
     features: int
-    window: int
-    stride: int = 1
-    dtype: Any = jnp.float32
-    kernels: Kernels = PLAIN
+    rectified: bool = True
+    dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
-        taps, mixing = (self.window, self.window, self.channels, 1), (1, 1, self.channels, self.features)
-        self.depthwise_kernel = self.param("depthwise_kernel", _normal_over_taps, taps)
-        self.pointwise_kernel = self.param("pointwise_kernel", nn.initializers.he_normal(), mixing)
+        shape = (1, 1, self.channels, self.features)
+        self.kernel = self.param("kernel", nn.initializers.he_normal(), shape)
 
-    def at_inference(self, affine: Affine, onto: Mixed | None = None) -> inference.Layer:
-        """With the batch norm behind it, of this affine, and what is added to that."""
-        return inference.Layer(self.depthwise_kernel[..., 0], self.pointwise_kernel[0, 0], *affine, onto)
+    @nn.nowrap
+    def out_sizes(self, sizes: Sizes) -> Sizes:
+        """The pictures' sizes after it."""
+        return sizes
 
     def __call__(self, x: Map, sizes: Sizes) -> Mixed:
-        y = self.kernels.depthwise(x.astype(self.dtype), sizes, self.depthwise_kernel[..., 0], self.stride)
+        x = jax.nn.relu(x) if self.rectified else x
+        return pointwise(x.astype(self.dtype), self.kernel[0, 0].astype(self.dtype))
+
+
+class DepthwiseConv(nn.Module):
+    """ReLU inside the pictures, then one k x k filter a channel, no bias; padding is Keras' for either stride."""
+
+    channels: int
+    window: int
+    stride: int = 1
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        taps = (self.window, self.window, self.channels, 1)
+        self.depthwise_kernel = self.param("depthwise_kernel", _normal_over_taps, taps)
+
+    @nn.nowrap
+    def out_sizes(self, sizes: Sizes) -> Sizes:
+        """The pictures' sizes after it."""
+        return halved_sizes(sizes) if self.stride == 2 else sizes
+
+    def depthwise(self, x: Map, sizes: Sizes) -> Strided:
+        """ReLU inside the pictures and the filters."""
+        return depthwise.depthwise(x, sizes, self.depthwise_kernel[..., 0], self.stride)
+
+    def __call__(self, x: Map, sizes: Sizes) -> Mixed:
+        return self.depthwise(x.astype(self.dtype), sizes)
+
+
+class SeparableConv(DepthwiseConv, kw_only=True):
+    """The same, then 1x1 pointwise to `features` channels, no bias."""
+
+    features: int
+
+    def setup(self) -> None:
+        super().setup()
+        mixing = (1, 1, self.channels, self.features)
+        self.pointwise_kernel = self.param("pointwise_kernel", nn.initializers.he_normal(), mixing)
+
+    def __call__(self, x: Map, sizes: Sizes) -> Mixed:
+        y = self.depthwise(x.astype(self.dtype), sizes)
         return pointwise(y, self.pointwise_kernel[0, 0].astype(self.dtype))
 
 
-def normalised(
-    layer: StemConv | Projection,
-    norm: BatchNorm,
-    x: Map,
-    sizes: Sizes,
-    out_sizes: Sizes,
-    statistics: BatchStatistics | None,
-) -> Mixed:
-    """The layer and the batch norm behind it; with running statistics they are one operation."""
-    if statistics is None:
-        return layer(x, sizes, norm.affine())
-    return norm(layer(x, sizes), out_sizes, statistics)
+class ConvNorm(nn.Module):
+    """A convolution and the batch norm behind it. Both belong to the module that makes them, which names them."""
+
+    conv: StemConv | Projection | DepthwiseConv
+    norm: BatchNorm
+
+    def __call__(self, x: Map, sizes: Sizes, statistics: BatchStatistics | None) -> Mixed:
+        return self.norm(self.conv(x, sizes), self.conv.out_sizes(sizes), statistics)

@@ -13,7 +13,6 @@ from mtp.models.heads import Cascade, FcnColumn, GapColumn, Logits, SppColumn, m
 from mtp.models.layers import BatchStatistics
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.ops.canvas import Sizes, to_float
-from mtp.ops.kernels import PLAIN, Kernels
 
 TASKS = ("distribution", "two_category", "style")
 COLUMNS = ("gap", "fcn", "spp")
@@ -49,12 +48,10 @@ class MTPNasNet(nn.Module):
 
     config: `model` of the configuration, frozen.
     outputs: number of outputs of each task: K ratings, 2, S styles.
-    kernels: the implementations of the trunk's costly operations.
     """
 
     config: Any
     outputs: Mapping[str, int]
-    kernels: Kernels = PLAIN
 
     @nn.compact
     def __call__(
@@ -66,13 +63,13 @@ class MTPNasNet(nn.Module):
         for trunk in range(c.trunks):
             name = "backbone" if trunk == 0 else f"backbone_{c.columns[trunk]}"
             dtype = jnp.dtype(c.dtype)
-            backbone = NASNet(NASNET_A[c.backbone], dtype, c.remat, self.kernels, name=name)
+            backbone = NASNet(NASNET_A[c.backbone], dtype, c.remat, name=name)
             x, map_sizes = backbone(pixels, sizes, statistics)
             maps |= dict.fromkeys(c.columns[trunk:], x)
         return Columns(c, self.outputs, name="heads")(maps, map_sizes)
 
 
-def build(config: Config, ratings: int, styles: int, kernels: Kernels = PLAIN) -> MTPNasNet:
+def build(config: Config, ratings: int, styles: int) -> MTPNasNet:
     """The model of `config.model` for K ratings and S styles; the style task is dropped where S is 0.
 
     Errors: ConfigError on an unknown backbone, column or task, saying which exist.
@@ -80,7 +77,7 @@ def build(config: Config, ratings: int, styles: int, kernels: Kernels = PLAIN) -
     sizes = {"distribution": ratings, "two_category": 2, "style": styles}
     _check(config)
     outputs = {task: sizes[task] for task in config.tasks if sizes[task]}
-    return MTPNasNet(config.copy_and_resolve_references().lock(), nn.FrozenDict(outputs), kernels)
+    return MTPNasNet(config.copy_and_resolve_references().lock(), nn.FrozenDict(outputs))
 
 
 def _check(config: Config) -> None:

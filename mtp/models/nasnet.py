@@ -1,18 +1,18 @@
 """NASNet-A (Zoph et al. 2018) on canvases, with the parameter names and values of Keras' NASNet."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
-from mtp.models.layers import BatchNorm, BatchStatistics, StemConv, normalised
+from mtp.models.layers import BatchNorm, BatchStatistics, ConvNorm, StemConv
 from mtp.models.recompute import recomputed
-from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
-from mtp.ops.kernels import PLAIN, Kernels
+from mtp.ops.canvas import Sizes, masked
 
 Map = Float[Array, "B h w C"]
 
@@ -83,28 +83,22 @@ class NASNet(nn.Module):
     """
 
     architecture: Architecture
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
-    kernels: Kernels = PLAIN
 
     @nn.compact
     def __call__(
         self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
     ) -> tuple[Map, Sizes]:
         run = recomputed if self.remat and not self.is_initializing() else Cell.__call__
-        width = self.architecture.stem
-        stem = StemConv(width, self.dtype, self.kernels, name="stem_conv1")
-        norm = BatchNorm(width, self.kernels, name="stem_bn1")
-        x = normalised(stem, norm, images, sizes, stem_sizes(sizes), statistics)
-        sizes = stem_sizes(sizes)
-        maps = [(x, sizes)]
+        conv = StemConv(self.architecture.stem, self.dtype, name="stem_conv1")
+        stem = ConvNorm(conv, BatchNorm(self.architecture.stem, name="stem_bn1"))
+        maps = [(stem(images, sizes, statistics), conv.out_sizes(sizes))]
         for place in layout(self.architecture):
             (x, sizes), (p, p_sizes) = maps[-1], maps[place.skip]
             cell = Cell(
-                place.table, place.features, place.block, place.adjust, self.dtype, self.kernels,
-                name=f"cell_{place.block}",
-            )  # fmt: skip
-            x = run(cell, x, p, sizes, p_sizes, statistics)
-            maps.append((x, halved_sizes(sizes) if place.table is REDUCTION else sizes))
+                place.table, place.features, place.block, place.adjust, self.dtype, name=f"cell_{place.block}"
+            )
+            maps.append((run(cell, x, p, sizes, p_sizes, statistics), cell.out_sizes(sizes)))
         x, sizes = maps[-1]
         return masked(jax.nn.relu(x), sizes), sizes

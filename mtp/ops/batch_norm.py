@@ -4,7 +4,7 @@ Derived by hand the gradient takes two sums over the map; derived automatically 
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -35,9 +35,8 @@ class Used(NamedTuple):
     share: Float[Array, ""]
 
 
-# (x, sizes, gamma, beta, Running, epsilon) -> normalised x, and the batch's mean and variance, which pass no gradient
-# on: `normalised` below, or another implementation of it
-Normalised: TypeAlias = Any
+# (x, sizes, gamma, beta, running, epsilon) -> normalised x, and the mean and variance of the batch, without gradients
+Normalised = Callable[[Map, Sizes, Channels, Channels, Running, float], tuple[Map, Channels, Channels]]
 
 
 def affine(
@@ -61,7 +60,7 @@ def differentiable(
 
     Both are jitted so that the many layers of one shape are traced and lowered once.
     """
-    of_batch, slopes = jax.jit(moments), jax.jit(gradients)
+    of_batch, differentiate = jax.jit(moments), jax.jit(gradients)
 
     def forward(
         x: Map, sizes: Sizes, gamma: Channels, beta: Channels, running: Running, epsilon: float
@@ -76,14 +75,15 @@ def differentiable(
         return (y, *own), (x, sizes, used)
 
     def backward(
-        epsilon: float, saved: tuple, slope: tuple[Map, Channels, Channels]
+        epsilon: float, saved: tuple, by_results: tuple[Map, Channels, Channels]
     ) -> tuple[Map, None, Channels, Channels, None]:
-        dx, d_gamma, d_beta = slopes(*saved, slope[0])
+        dx, d_gamma, d_beta = differentiate(*saved, by_results[0])
         return dx, None, d_gamma, d_beta, None
 
     operation = jax.custom_vjp(lambda *arguments: forward(*arguments)[0], nondiff_argnums=(5,))
     operation.defvjp(forward, backward)
-    return operation
+    # a type checker does not take jax's custom_vjp for a callable
+    return cast(Normalised, operation)
 
 
 def _cells(sizes: Sizes) -> Float[Array, ""]:

@@ -7,8 +7,6 @@ XLA lowers a grouped convolution on CPU to a scalar loop; the same convolution a
 vectorises over channels. Both are here, with their own gradients, chosen by platform at lowering time.
 """
 
-from typing import Any, TypeAlias
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -21,9 +19,6 @@ Map = Float[Array, "B H W C"]
 Kernel = Float[Array, "k k C"]
 Strided = Float[Array, "B h w C"]  # ceil(H / stride), ceil(W / stride)
 Gradients = tuple[Map, Kernel]
-# (x, sizes, kernel, stride) -> Strided: `depthwise` below, or another implementation of it; a type checker does not
-# take jax's custom_vjp for a callable
-Depthwise: TypeAlias = Any
 
 
 def padding(side: int, window: int, stride: int) -> tuple[int, int]:
@@ -111,9 +106,9 @@ def _kernel_gradient(x: Map, kernel: Kernel, dy: Strided, stride: int) -> Kernel
 
     def add_row(total: Kernel, row: Array) -> tuple[Kernel, None]:
         window = lax.dynamic_slice_in_dim(wide, row * stride, k, axis=1).astype(jnp.float32)
-        slope = lax.dynamic_slice_in_dim(dy, row, 1, axis=1).astype(jnp.float32)
+        gradient = lax.dynamic_slice_in_dim(dy, row, 1, axis=1).astype(jnp.float32)
         taps = [window[:, :, j : j + stride * (width - 1) + 1 : stride, :] for j in range(k)]
-        return total + jnp.stack([jnp.sum(tap * slope, axis=(0, 2)) for tap in taps], axis=1), None
+        return total + jnp.stack([jnp.sum(tap * gradient, axis=(0, 2)) for tap in taps], axis=1), None
 
     zero = jnp.zeros(kernel.shape, jnp.float32)
     return lax.scan(add_row, zero, jnp.arange(dy.shape[1]))[0].astype(kernel.dtype)

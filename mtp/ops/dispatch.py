@@ -1,13 +1,15 @@
 """Operations on canvases that have a gradient and an implementation of their own on some platform."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 from jax import lax
 
+F = TypeVar("F", bound=Callable)
 
-def by_platform(cpu: Callable, elsewhere: Callable, static: int = 0) -> Callable:
+
+def by_platform(cpu: F, elsewhere: F, static: int = 0) -> F:
     """One of two implementations, chosen when a program is lowered; their last `static` arguments are no arrays."""
 
     def chosen(*arguments: Any) -> Any:
@@ -16,10 +18,10 @@ def by_platform(cpu: Callable, elsewhere: Callable, static: int = 0) -> Callable
         on_cpu, default = ((lambda *given, f=f: f(*given, *options)) for f in (cpu, elsewhere))
         return lax.platform_dependent(*arrays, cpu=on_cpu, default=default)
 
-    return chosen
+    return cast(F, chosen)
 
 
-def differentiable(value: Callable, gradients: Callable, parameters: int = 0, static: int = 0) -> Any:
+def differentiable(value: F, gradients: Callable, parameters: int = 0, static: int = 0) -> F:
     """The operation (x, sizes, *parameters, *static) from its value and its gradients.
 
     value takes the same arguments; gradients(x, sizes, *parameters, dy, *static) gives a tuple of those by x and the
@@ -29,16 +31,17 @@ def differentiable(value: Callable, gradients: Callable, parameters: int = 0, st
     arrays = 2 + parameters
     options = tuple(range(arrays, arrays + static))
     apply = jax.jit(value, static_argnums=options)
-    slopes = jax.jit(gradients, static_argnums=tuple(i + 1 for i in options))
+    differentiate = jax.jit(gradients, static_argnums=tuple(i + 1 for i in options))
 
     def forward(*arguments: Any) -> tuple[Any, tuple]:
         return apply(*arguments), arguments[:arrays]
 
     def backward(*arguments: Any) -> tuple:
         *given, saved, dy = arguments
-        dx, *others = slopes(*saved, dy, *given)
+        dx, *others = differentiate(*saved, dy, *given)
         return dx, None, *others
 
     operation = jax.custom_vjp(apply, nondiff_argnums=options)
     operation.defvjp(forward, backward)
-    return operation
+    # a type checker does not take jax's custom_vjp for a callable
+    return cast(F, operation)

@@ -1,7 +1,5 @@
 """NASNet's pools on canvases, and the factorised reduction's sampling."""
 
-from typing import Any, TypeAlias
-
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -13,13 +11,6 @@ from mtp.ops.depthwise import Strided, padding
 Map = Float[Array, "B H W C"]
 Halved = Float[Array, "B h w C"]  # ceil(H / 2), ceil(W / 2); along one axis inside a separable pool
 Paths = tuple[Halved, Halved]
-Pools = tuple[Halved, Halved]
-# (x, sizes, stride) -> Strided, (x, sizes) -> Pools and (x, sizes) -> Paths: `window_sums`, `strided_pools` and
-# `factorised_paths` below, or other implementations of them; a type checker does not take jax's custom_vjp for a
-# callable
-WindowSums: TypeAlias = Any
-StridedPools: TypeAlias = Any
-FactorisedPaths: TypeAlias = Any
 
 
 def _padded(x: Array, axes: tuple[int, ...], stride: int) -> Array:
@@ -60,15 +51,19 @@ def window_sums_gradient(x: Map, sizes: Sizes, dy: Strided, stride: int) -> tupl
     return jax.vjp(lambda x: window_sums(x, sizes, stride), x)[1](dy)
 
 
-def average_pool(x: Map, sizes: Sizes, window_sums: WindowSums = window_sums) -> Map:
+def averages_inside(sums: Map, sizes: Sizes) -> Map:
+    """The average pool of stride 1 from its window sums; each mean is over the positions inside the picture."""
+    rows = _positions_in_window(sizes[:, 0], sums.shape[1])
+    columns = _positions_in_window(sizes[:, 1], sums.shape[2])
+    return sums / (rows[:, :, None] * columns[:, None, :])[..., None].astype(sums.dtype)
+
+
+def average_pool(x: Map, sizes: Sizes) -> Map:
     """3x3, stride 1; each mean over the positions inside the picture only (TensorFlow's "same")."""
-    total = window_sums(x, sizes, 1)
-    rows = _positions_in_window(sizes[:, 0], x.shape[1])
-    columns = _positions_in_window(sizes[:, 1], x.shape[2])
-    return total / (rows[:, :, None] * columns[:, None, :])[..., None].astype(x.dtype)
+    return averages_inside(window_sums(x, sizes, 1), sizes)
 
 
-def strided_average_pool(x: Map, sizes: Sizes, window_sums: WindowSums = window_sums) -> Halved:
+def strided_average_pool(x: Map, sizes: Sizes) -> Halved:
     """3x3, stride 2; the zero border counts, as in the original's padded reduction cells."""
     return window_sums(x, sizes, 2) / 9
 
@@ -77,11 +72,6 @@ def strided_max_pool(x: Map, sizes: Sizes) -> Halved:
     """3x3, stride 2; the border's zeros take part, as in the original's padded reduction cells."""
     wide = _padded(masked(x, sizes), (1, 2), 2)
     return _max3(_max3(wide, 1, 2), 2, 2)
-
-
-def strided_pools(x: Map, sizes: Sizes) -> Pools:
-    """The two strided pools of a map: the largest numbers and the averages."""
-    return strided_max_pool(x, sizes), strided_average_pool(x, sizes)
 
 
 def _pad_one_before(x: Array, axis: int) -> Array:

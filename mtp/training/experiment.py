@@ -22,8 +22,7 @@ from mtp.evaluation import breakdown
 from mtp.evaluation import rows as evaluate
 from mtp.evaluation.rows import Facts
 from mtp.models import heads, mtp_nasnet, pretrained
-from mtp.native import library as native
-from mtp.ops.kernels import PLAIN, Kernels
+from mtp.native import accelerated, library
 from mtp.ratings import histograms, mean_and_std
 from mtp.runtime.mesh import batch_sharding, data_mesh, replicated, replicated_shapes
 from mtp.runtime.settings import compiler_options
@@ -67,7 +66,9 @@ class Experiment:
     def forward(self) -> evaluate.Predict:
         """The jitted forward pass; jax compiles it once a canvas shape."""
         step = functools.partial(eval_step, self.model, self.facts.style_kind)
-        return jax.jit(step, compiler_options=compiler_options())
+        return jax.jit(
+            accelerated(step) if self.config.run.native else step, compiler_options=compiler_options()
+        )
 
     def predict(self, variables: Any, indices: np.ndarray, size_rule: str) -> evaluate.Predictions:
         """Every picture of `indices` once under a size rule."""
@@ -170,7 +171,9 @@ def prepare(config: Config) -> Training:
         **{field.name: getattr(base, field.name) for field in dataclasses.fields(base)},
         plan=plan,
         batches=TrainBatches(dataset, plan, labels, config),
-        train_step=TrainStep(base.model, objective, base.optimiser, config, bool(config.model.weights)),
+        train_step=TrainStep(
+            base.model, objective, base.optimiser, config, bool(config.model.weights), config.run.native
+        ),
     )
 
 
@@ -200,7 +203,9 @@ def prepare_evaluation(
 ) -> Experiment:
     """A model for these facts; the steps shape the learning rates only."""
     breakdown.check(dataset, config)
-    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names), kernels(config))
+    if config.run.native:
+        library.load()  # an error now where it is not built
+    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names))
     initialise = jax.jit(
         functools.partial(fresh_variables, model), compiler_options=compiler_options(run_once=True)
     )
@@ -214,11 +219,6 @@ def prepare_evaluation(
         learn_sigma=config.loss.learn_sigma,
     )
     return Experiment(config, dataset, facts, data_mesh(config.run.devices), model, initialise, optimiser)
-
-
-def kernels(config: Config) -> Kernels:
-    """The implementations that the configuration asks for."""
-    return native.load() if config.run.native else PLAIN
 
 
 def _steps(config: Config, plan: TrainPlan) -> int:

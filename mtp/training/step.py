@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from mtp.config import Config
 from mtp.models.layers import BatchStatistics
 from mtp.models.mtp_nasnet import MTPNasNet, probabilities
+from mtp.native import accelerated
 from mtp.training import losses, weighting
 
 Batch = Mapping[str, Array]
@@ -93,6 +94,7 @@ class TrainStep:
 
     Its two halves can be programs of their own: `gradients` depends on the batch's shape, `update` does not.
     pretrained: the trunk began from loaded weights, so its running statistics are worth keeping.
+    native: the model runs on the kernels of `mtp.native`.
     """
 
     model: MTPNasNet
@@ -100,6 +102,7 @@ class TrainStep:
     optimiser: optax.GradientTransformation
     config: Config
     pretrained: bool
+    native: bool = False
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         return self.update(state, self.gradients(state, batch))
@@ -139,7 +142,8 @@ class TrainStep:
         def add(sums: Gradients, part: tuple[Array, Batch]) -> tuple[Gradients, None]:
             index, micro = part
             statistics = BatchStatistics(self._momentum(taken + index), frozen)
-            slope = jax.value_and_grad(self._loss, has_aux=True)
+            loss_of = accelerated(self._loss) if self.native else self._loss
+            slope = jax.value_and_grad(loss_of, has_aux=True)
             (loss, (batch_stats, tasks)), slopes = slope(state.params, sums.batch_stats, micro, statistics)
             metrics = {"loss": loss} | {f"loss_{task}": value for task, value in tasks.items()}
             return Gradients(_plus(sums.params, slopes), batch_stats, _plus(sums.metrics, metrics)), None

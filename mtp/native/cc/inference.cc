@@ -1,6 +1,6 @@
 // What inference does between two maps in one go, as handlers of XLA's foreign function interface: layers of ReLU,
-// depthwise and pointwise convolution and batch norm; pointwise convolution and batch norm alone, of a map that has had
-// its ReLU; the stem; and what XLA would do on one thread: pools, and sums of maps and averages joined to one map.
+// depthwise and pointwise convolution and batch norm; ReLU or not, pointwise convolution and batch norm; the stem; and
+// what XLA would do on one thread: pools, and sums of maps and averages joined to one map.
 // Batch norm by running statistics is y * scale + shift.
 //
 // A tile's rows stay in the cache between the steps, so that of a whole layer only its input is read from memory and
@@ -84,9 +84,9 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
   });
 }
 
-// Pointwise convolution and batch norm.
+// Pointwise convolution and batch norm, of max(x, 0) where it is rectified.
 void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x, Sizes sizes,
-                const Matrix& matrix, const Affine& affine, float* y) {
+                const Matrix& matrix, const Affine& affine, bool rectified, float* y) {
   const int64_t batch = shape[0], height = shape[1], width = shape[2], channels = shape[3];
   const int64_t features = matrix.features;
   const Tiling tiling(batch, height, std::max<int64_t>(1, 65536 / (width * channels)), 1);
@@ -96,9 +96,15 @@ void projection(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const flo
     const Inside part = inside(slot, tiling.first(tile), tiling.last(tile));
     clear_outside(part, tiling.first(tile), features, y + b * height * width * features);
     if (part.rows == 0) return;
-    const int64_t at = part.first * width + part.left;
-    multiply({slot.data + at * channels, channels, part.columns, part.left * channels}, part.rows, matrix, affine,
-             nullptr, y + (b * height * width + at) * features, part.left * features);
+    const int64_t at = part.first * width + part.left, length = part.columns * channels;
+    Pixels pixels{slot.data + at * channels, channels, part.columns, part.left * channels};
+    if (rectified) {
+      float* const copy = scratch(part.rows * length);
+      for (int64_t r = 0; r < part.rows; ++r) rectify(copy + r * length, pixels.data + r * width * channels, length);
+      pixels = {copy, channels, part.columns};
+    }
+    multiply(pixels, part.rows, matrix, affine, nullptr, y + (b * height * width + at) * features,
+             part.left * features);
   });
 }
 
@@ -154,7 +160,7 @@ inline int64_t around(int64_t position, int64_t first, int64_t n) {
   return std::min(position + 2, n) - std::max(position - 1, first);
 }
 
-// Writes the sum, negative ones as zeros, to a tile of a joined map, whose pixels are `pixel` numbers.
+// Writes the sum to a tile of a joined map, whose pixels are `pixel` numbers.
 void add_up(const Sum& sum, const Slot& slot, const Inside& part, int64_t b, float* to, int64_t pixel) {
   const int64_t channels = sum.channels, map = slot.height * slot.width * channels;
   const Padded layout{nullptr, channels, 1, slot.width + 2};
@@ -174,13 +180,13 @@ void add_up(const Sum& sum, const Slot& slot, const Inside& part, int64_t b, flo
         for (const float* map_data : sum.maps) total += load(map_data + b * map + at + c, channels - c);
         for (size_t i = 0; i < sum.averaged.size(); ++i)
           total += window_sum(window + i * padded + c, layout.row(), layout.pixel()) * share * sum.averaged[i].times;
-        store(to + (h * slot.width + w) * pixel + c, rectified(total), channels - c);
+        store(to + (h * slot.width + w) * pixel + c, total, channels - c);
       }
     }
   }
 }
 
-// The sums' channels one after another, negative ones as zeros.
+// The sums' channels one after another.
 void join(ffi::ThreadPool& pool, const std::vector<Sum>& sums, Sizes sizes, ffi::Span<const int64_t> shape, float* y) {
   const int64_t batch = shape[0], height = shape[1], width = shape[2], features = shape[3], row = width * features;
   const Tiling tiling(batch, height, most_rows(row), 2 * kRows);
@@ -224,7 +230,6 @@ void stem(ffi::ThreadPool& pool, ffi::Span<const int64_t> shape, const float* x,
     }
     to += part.first * row + part.left * matrix.features;
     multiply({patches, 3 * kWindow, part.columns}, part.rows, matrix, affine, nullptr, to, part.left * matrix.features);
-    for (int64_t r = 0; r < part.rows; ++r, to += row) rectify(to, to, part.columns * matrix.features);
   });
 }
 
@@ -279,7 +284,7 @@ ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Remai
 }
 
 ffi::Error Projection(ffi::ThreadPool pool, Map x, PictureSizes sizes, Mixing mixing, Channels scale, Channels shift,
-                      ffi::Result<Map> y) {
+                      ffi::Result<Map> y, bool rectified) {
   const auto from = x.dimensions(), to = y->dimensions();
   if (auto error = check_sizes("projection", from[0], sizes.dimensions()); error.failure()) return error;
   if (!std::equal(from.begin(), from.begin() + 3, to.begin()))
@@ -290,7 +295,7 @@ ffi::Error Projection(ffi::ThreadPool pool, Map x, PictureSizes sizes, Mixing mi
   if (y->element_count() == 0) return ffi::Error::Success();
   const Matrix matrix(mixing.typed_data(), from[3], to[3]);
   const Affine affine{scale.typed_data(), shift.typed_data()};
-  projection(pool, from, x.typed_data(), sizes.typed_data(), matrix, affine, y->typed_data());
+  projection(pool, from, x.typed_data(), sizes.typed_data(), matrix, affine, rectified, y->typed_data());
   return ffi::Error::Success();
 }
 
@@ -376,7 +381,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(ProjectionForward, Projection,
                                   .Arg<Mixing>()
                                   .Arg<Channels>()
                                   .Arg<Channels>()
-                                  .Ret<Map>());
+                                  .Ret<Map>()
+                                  .Attr<bool>("rectified"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(JoinForward, Join,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()

@@ -1,0 +1,269 @@
+"""Models of known layers on the kernels: the same numbers, by the kernels' calls, and the plain path untouched."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from mtp.config import get_config
+from mtp.data.schema import Dataset
+from mtp.evaluation.rows import Facts
+from mtp.models import mtp_nasnet
+from mtp.models.cells import NORMAL, REDUCTION, Average, Cell, CellTable, Identity, Separable
+from mtp.models.layers import (
+    BatchNorm,
+    BatchStatistics,
+    ConvNorm,
+    DepthwiseConv,
+    Projection,
+    SeparableConv,
+    StemConv,
+)
+from mtp.models.pools import AveragePool, StridedAveragePool
+from mtp.models.recompute import recomputed
+from mtp.native import accelerated
+from mtp.ops.canvas import halved_sizes, masked, to_float
+from mtp.runtime.settings import compiler_options
+from mtp.training import experiment
+from mtp.training.step import Objective, TrainStep, initial_state
+
+pytestmark = pytest.mark.usefixtures("kernels")
+SIZES = np.array([(41, 64), (65, 33)], np.int32)
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 65, 65, 3), dtype=np.uint8)
+TRAINING = {
+    "DepthwiseForward", "DepthwiseInputGradient", "DepthwiseKernelGradient", "BatchNormMoments", "BatchNormGradients",
+    "FactorisedForward", "FactorisedGradient",
+}  # fmt: skip
+INFERENCE = {
+    "SeparableForward", "ProjectionForward", "JoinForward", "StridedPoolsForward", "StemForward", "FactorisedForward",
+}  # fmt: skip
+
+
+class Trunk(nn.Module):
+    """Inverted residuals (Sandler et al. 2018) and a separable layer, of known layers and nothing of `mtp.native`."""
+
+    window: int = 5
+
+    @nn.compact
+    def __call__(self, images, sizes, statistics):
+        def layer(conv, x, sizes):
+            name = f"{conv.name}_bn"
+            norm = BatchNorm(getattr(conv, "features", x.shape[-1]), name=name)
+            return ConvNorm(conv, norm)(x, sizes, statistics), conv.out_sizes(sizes)
+
+        x, sizes = layer(StemConv(12, name="stem"), images, sizes)
+        x = nn.relu6(x)
+        for i, stride in enumerate((1, 2, 1)):
+            before = x
+            x, _ = layer(Projection(12, 24, rectified=False, name=f"expand_{i}"), x, sizes)
+            x, sizes = layer(DepthwiseConv(24, self.window, stride, name=f"filter_{i}"), nn.relu6(x), sizes)
+            x, _ = layer(Projection(24, 12, rectified=False, name=f"project_{i}"), nn.relu6(x), sizes)
+            x = x + before if stride == 1 else x
+        x, sizes = layer(SeparableConv(12, 3, 2, features=20, name="last"), x, sizes)
+        x, sizes = StridedAveragePool()(AveragePool()(x, sizes), sizes), halved_sizes(sizes)
+        return masked(x, sizes)
+
+
+def moved(variables):
+    """With statistics and scales that are not trivial."""
+
+    def varied(path, leaf):
+        bend = 0.3 * np.cos(np.arange(leaf.size, dtype=np.float32)).reshape(leaf.shape)
+        return leaf + bend if leaf.ndim == 1 else leaf
+
+    return jax.tree_util.tree_map_with_path(varied, variables)
+
+
+def trained(model):
+    """(variables, images, sizes) -> a loss, its gradients by the parameters, and the statistics after it."""
+
+    def loss(params, batch_stats, images, sizes):
+        variables = {"params": params, "batch_stats": batch_stats}
+        given = variables, to_float(images, sizes), sizes, BatchStatistics(0.9)
+        y, changed = model.apply(*given, mutable=["batch_stats"])
+        return jnp.sum(jnp.square(jax.tree.leaves(y)[0])), changed
+
+    return loss
+
+
+def inferred(model):
+    def apply(variables, images, sizes):
+        return jax.tree.leaves(model.apply(variables, to_float(images, sizes), sizes, None))[0]
+
+    return apply
+
+
+def called(function, *arguments):
+    """The kernels that a function's program calls."""
+    text = jax.jit(function).lower(*arguments).as_text()
+    return {name for name in TRAINING | INFERENCE if f"@{name}(" in text}
+
+
+def assert_near(ours, theirs, tolerance):
+    """Each array by its own scale; those of no size beside the others, which are sums of what cancels, by theirs."""
+    largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(theirs))
+    for mine, expected in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        scale = max(np.abs(np.asarray(expected)).max(), 1e-3 * largest)
+        np.testing.assert_allclose(mine, expected, rtol=0, atol=tolerance * scale)
+
+
+def initialised(model):
+    return lambda key, images, sizes: model.init(key, to_float(images, sizes), sizes, None)
+
+
+def started(model):
+    return moved(jax.jit(initialised(model))(jax.random.key(0, impl="rbg"), IMAGES, SIZES))
+
+
+def test_another_trunk_of_known_layers_gets_the_kernels_and_the_plain_numbers():
+    model = Trunk()
+    variables = started(model)
+    given = (variables["params"], variables["batch_stats"], IMAGES, SIZES)
+    plain = jax.value_and_grad(trained(model), has_aux=True)
+    native = accelerated(plain)
+    assert called(native, *given) == TRAINING - {"FactorisedForward", "FactorisedGradient"}
+    assert_near(jax.jit(native)(*given), jax.jit(plain)(*given), 2e-4)
+    plain, native = inferred(model), accelerated(inferred(model))
+    expected = {"StemForward", "ProjectionForward", "SeparableForward", "DepthwiseForward"}
+    assert called(native, variables, IMAGES, SIZES) == expected
+    assert_near(jax.jit(native)(variables, IMAGES, SIZES), jax.jit(plain)(variables, IMAGES, SIZES), 1e-5)
+
+
+def test_a_window_that_no_kernel_has_stays_plain():
+    model = Trunk(window=9)
+    variables = started(model)
+    plain, native = inferred(model), accelerated(inferred(model))
+    assert_near(jax.jit(native)(variables, IMAGES, SIZES), jax.jit(plain)(variables, IMAGES, SIZES), 1e-5)
+
+
+def test_initial_values_do_not_depend_on_the_kernels():
+    model = Trunk()
+    init, given = initialised(model), (jax.random.key(0, impl="rbg"), IMAGES, SIZES)
+    ours, theirs = (jax.jit(f)(*given) for f in (accelerated(init), init))
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+class Cells(nn.Module):
+    """The stem and a cell of each kind, of which the second's skip input is one level larger."""
+
+    remat: bool = False
+    table: CellTable = NORMAL
+
+    @nn.compact
+    def __call__(self, images, sizes, statistics):
+        run = recomputed if self.remat and not self.is_initializing() else Cell.__call__
+        conv = StemConv(6, name="stem")
+        p, p_sizes = (
+            ConvNorm(conv, BatchNorm(6, name="norm"))(images, sizes, statistics),
+            conv.out_sizes(sizes),
+        )
+        reduce = Cell(REDUCTION, 4, "1", "none", name="reduce")
+        normal = Cell(self.table, 8, "2", "reduce", name="normal")
+        x, sizes = run(reduce, p, p, p_sizes, p_sizes, statistics), reduce.out_sizes(p_sizes)
+        return masked(run(normal, x, p, sizes, p_sizes, statistics), sizes)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return started(Cells())
+
+
+@pytest.mark.parametrize("native_first", [False, True])
+@pytest.mark.parametrize("remat", [False, True])
+def test_programs_of_both_paths_stand_side_by_side(variables, remat, native_first):
+    """Whichever was traced first, though the function is jitted inside."""
+    model = Cells(remat)
+    gradient = jax.jit(jax.value_and_grad(trained(model), has_aux=True))
+    apply = jax.jit(inferred(model))
+    batch = variables["params"], variables["batch_stats"], IMAGES, SIZES
+    for is_native in (native_first, not native_first):
+        around = accelerated if is_native else (lambda function: function)
+        assert called(around(gradient), *batch) == (TRAINING if is_native else set())
+        assert called(around(apply), variables, IMAGES, SIZES) == (INFERENCE if is_native else set())
+
+
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_gradient_taken_outside_has_the_kernels_too(variables, remat):
+    loss = accelerated(trained(Cells(remat)))
+    batch = variables["params"], variables["batch_stats"], IMAGES, SIZES
+    assert called(jax.grad(loss, has_aux=True), *batch) == TRAINING
+
+
+# an average beside a convolution, and a sum that another operation reads
+OTHER = CellTable(
+    "normal",
+    {"x1": (Separable("h", 5, "normal_left1"), Average("p")), "x2": (Identity("h"), Identity("p")),
+     "x3": (Average("x2"), Separable("x2", 3, "normal_right2"))},
+    ("x1", "x3"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("table", [NORMAL, OTHER], ids=["NASNet's", "another"])
+def test_cells_are_the_same_at_inference(table):
+    model = Cells(table=table)
+    variables, plain = started(model), inferred(model)
+    ours, theirs = (jax.jit(f)(variables, IMAGES, SIZES) for f in (accelerated(plain), plain))
+    assert_near(ours, theirs, 1e-5)
+
+
+def stepped(is_native, remat=False):
+    """The tiny model's logits, and its state and metrics after a step of gradient descent on two mixed sizes."""
+    config = get_config()
+    config.model.backbone, config.model.remat = "tiny", remat
+    config.model.fcn_hidden = 8
+    model = mtp_nasnet.build(config.model, 5, 0)
+    batch = {
+        "images": IMAGES,
+        "sizes": SIZES,
+        "distribution": np.random.default_rng(0).dirichlet(np.ones(5), 2).astype(np.float32),
+        "two_category": np.array([0, 1], np.float32),
+        "distribution_weight": np.ones(2, np.float32),
+        "two_category_weight": np.ones(2, np.float32),
+    }
+    optimiser = optax.sgd(0.1)
+    objective = Objective(config.loss, {"distribution": 2.0, "two_category": 2.0}, "softmax")
+    step = TrainStep(model, objective, optimiser, config, False, is_native)
+    variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), IMAGES, SIZES)
+    state = initial_state(variables, {"distribution": 0.5, "two_category": 0.9}, optimiser, ema=False)
+    logits = jax.jit(accelerated(model.apply) if is_native else model.apply)(variables, IMAGES, SIZES)
+    return logits, *jax.jit(step, compiler_options=compiler_options())(state, batch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", [False, True])
+def test_a_tiny_model_and_its_training_step_are_the_same(remat):
+    (logits, state, metrics), (same, plainly, expected) = (stepped(chosen, remat) for chosen in (True, False))
+    for mine, theirs in zip(jax.tree.leaves(logits), jax.tree.leaves(same), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+    assert float(metrics["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+    assert float(metrics["gradient_norm"]) == pytest.approx(float(expected["gradient_norm"]), rel=1e-3)
+    ours, theirs = (jax.tree.leaves((s.params, s.batch_stats)) for s in (state, plainly))
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def one_picture():
+    return Dataset(
+        name="one", images=("a.png",), votes=np.ones((1, 5), np.int64), sizes=np.array([[40, 50]], np.int32),
+        splits=("test",), groups=None, styles=np.zeros((1, 0), np.float32), style_names=(), metadata={},
+        read=lambda _: b"",
+    )  # fmt: skip
+
+
+def facts():
+    return Facts(
+        ratings=5, style_names=(), style_kind="softmax", threshold=3.0, delta=0.4, tau=0.2,
+        mean_histogram=(0.2,) * 5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("is_native", [False, True])
+def test_the_configuration_chooses_the_path(is_native):
+    config = get_config()
+    config.model.backbone, config.run.native = "tiny", is_native
+    prepared = experiment.prepare_evaluation(config, one_picture(), facts())
+    variables = jax.eval_shape(prepared.initialise, 0)
+    text = prepared.forward.lower(variables, IMAGES, SIZES).as_text()
+    assert ("@SeparableForward(" in text) == is_native

@@ -1,6 +1,6 @@
 """Does the demo set need looking at the picture?  python -m experiments.demo_ceiling
 
-Test split, emd_r2 against the mean histogram: ridge regression on what a glance gives (8x8 thumbnail colours,
+Test split, emd_r2 against the mean histogram: ridge regression on coarse features (8x8 thumbnail colours,
 width, height, aspect, sharpness) should stay above .85 of it, and the generator's own latent should rank the
 pictures' mean ratings with SRCC of at least .9.
 """
@@ -21,7 +21,7 @@ from mtp.evaluation.distances import emd
 from mtp.ratings import histograms, mean_and_std
 
 
-def glance(dataset: Dataset, index: int) -> np.ndarray:
+def coarse_features(dataset: Dataset, index: int) -> np.ndarray:
     """8x8x3 thumbnail colours, width, height, log aspect, sharpness."""
     picture = images.decode(dataset.read(index), dataset.images[index], 10**8)
     height, width = picture.shape[:2]
@@ -39,7 +39,7 @@ def main() -> None:
     truth = histograms(dataset.votes)
     mean, std = mean_and_std(truth)
     train, validation, test = (dataset.indices(s) for s in ("train", "validation", "test"))
-    features = np.stack([glance(dataset, i) for i in range(len(dataset))])
+    features = np.stack([coarse_features(dataset, i) for i in range(len(dataset))])
     features = (features - features[train].mean(0)) / features[train].std(0)
 
     def score(model: Ridge, rows: np.ndarray) -> float:
@@ -57,7 +57,9 @@ def main() -> None:
         f"variances p5 p50 p95 {np.percentile(std**2, [5, 50, 95]).round(2)}"
     )
     print(f"emd_r2 of the mean histogram {floor:.4f}")
-    print(f"emd_r2 of ridge at a glance  {score(best, test):.4f} = {score(best, test) / floor:.3f} of it")
+    print(
+        f"emd_r2 of ridge on coarse features  {score(best, test):.4f} = {score(best, test) / floor:.3f} of it"
+    )
     print(f"SRCC of the latent quality   {spearmanr(latent[test], mean[test])[0]:.3f}")
     areas = dataset.sizes.prod(axis=1)
     print(

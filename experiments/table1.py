@@ -28,9 +28,8 @@ from mtp.evaluation.results import versions
 from mtp.evaluation.samples import Criteria
 from mtp.files import read_json, write_json
 from mtp.ldl.params import LdlError
-from mtp.ratings import histograms
+from mtp.ratings import histograms, rating_scale
 from mtp.report import comparison
-from mtp.training import weighting
 from mtp.workdirs import UsageError
 
 PRINTED_AS = {"iis_lld": "IIS-LDL", "aa_knn": "KNN", "ldsvr": "LDSVR", "svdr_like": "SVDR"}
@@ -143,7 +142,7 @@ def _references(data: table1_fits.Splits, config: Config) -> dict[str, np.ndarra
 def _evaluation(
     found: features.Features, votes: np.ndarray, fixed: Mapping[str, np.ndarray], config: Config
 ) -> Evaluation:
-    scale = weighting.rating_scale(votes.shape[1])
+    scale = rating_scale(votes.shape[1])
     return Evaluation(
         votes=votes, mean_histogram=fixed["mean histogram"], vote_noise=fixed["vote noise"],
         criteria=Criteria(scale.threshold, scale.delta, config.pkl_floor),

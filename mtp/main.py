@@ -1,11 +1,11 @@
 """python -m mtp.main --config=configs/x.py --workdir=runs/x: train, evaluate the test split, print the table.
 
 Running it again goes on where it was, or prints the table of a finished run. With --mode=evaluate a finished
-workdir's checkpoint is evaluated, also on other pictures: --config.data.dir=OTHER --config.eval.split=all.
+workdir's checkpoint is evaluated, also on other pictures: --config.data.dir=OTHER --config.eval.split=all. With
+--mode=predict --images=FOLDER it predicts pictures that have no votes.
 """
 
 import functools
-import hashlib
 import json
 import os
 import sys
@@ -21,22 +21,23 @@ from absl import app, flags
 
 from mtp import files, workdirs
 from mtp.config import Config, ConfigError, check, configured, flat, get_config, idle, overrides, read_file
+from mtp.data import pictures as picture_files
 from mtp.data.batches import buckets
-from mtp.data.identity import picture_hashes
+from mtp.data.batches.sizes import Shape
+from mtp.data.identity import picture_hashes, sha256_of
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
-from mtp.evaluation import breakdown, results
-from mtp.evaluation import rows as evaluate
-from mtp.evaluation.rows import Facts
-from mtp.models import pretrained
+from mtp.evaluation import plan, results
+from mtp.inference import columns
+from mtp.inference.predictor import TRAINED, Predictor
+from mtp.models.backbones import BACKBONES
 from mtp.models.pretrained import WeightsError
 from mtp.options import known
 from mtp.report import tables
 from mtp.runtime import settings
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
-from mtp.training import experiment
-from mtp.training import loop as train
-from mtp.training.experiment import Experiment, Training
+from mtp.training import experiment, loop
+from mtp.training.experiment import Training
 from mtp.workdirs import UsageError
 
 LEFT_BEHIND = ("results.md", "results.json", "predictions.csv", "metrics.jsonl", "checkpoints")
@@ -47,8 +48,12 @@ WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of this run; made where it does not exist.", required=True
 )
 MODE = flags.DEFINE_enum(
-    "mode", "train", ["train", "evaluate"], "evaluate: only evaluate a finished workdir."
+    "mode",
+    "train",
+    ["train", "evaluate", "predict"],
+    "evaluate: only evaluate a finished workdir; predict: pictures without votes.",
 )
+IMAGES = flags.DEFINE_string("images", None, "predict: folder of the pictures, and of folders of them.")
 ALLOW_OVERLAP = flags.DEFINE_bool(
     "allow_overlap", False, "Evaluate on pictures that were trained on all the same."
 )
@@ -58,17 +63,20 @@ def main(_: Sequence[str], given: Mapping[str, Any]) -> None:
     """given: options of the command line, by dotted name."""
     workdir = Path(WORKDIR.value)
     try:
-        if MODE.value == "train":
-            config = chosen(CONFIG.value, given)
-            say_idle(config, given)
-            settings.configure(config)
-            run(config, workdir)
-        else:
-            config = workdirs.stored_config(workdir, given)
-            say_idle(config, given)
-            settings.configure(config)
-            evaluate_again(config, workdir, given)
-    except (ConfigError, UsageError, DataError, CheckpointError, WeightsError, train.TrainingError) as error:
+        if (MODE.value == "predict") != (IMAGES.value is not None):
+            raise UsageError("--images=FOLDER goes with --mode=predict, and that needs it")
+        trains = MODE.value == "train"
+        config = chosen(CONFIG.value, given) if trains else workdirs.stored_config(workdir, given)
+        say_idle(config, given)
+        settings.configure(config)
+        match MODE.value:
+            case "train":
+                run(config, workdir)
+            case "evaluate":
+                evaluate_again(config, workdir, given)
+            case "predict":
+                predict(config, workdir, Path(str(IMAGES.value)))
+    except (ConfigError, UsageError, DataError, CheckpointError, WeightsError, loop.TrainingError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -94,53 +102,85 @@ def run(config: Config, workdir: Path) -> None:
         show(finished, workdir)
         return
     built = experiment.prepare(config)
-    notes = evaluate.check(built.dataset, config)
+    notes = plan.check(built.predictor, built.dataset)
     # before any work on the pictures, since a download may fail
-    origin = pretrained.origin(config.model.weights, config.model.backbone)
+    origin = BACKBONES[config.model.backbone].origin(config.model.weights)
     announce(built, notes)
-    pictures = picture_hashes(built.dataset, built.dataset.indices("train"))
-    refuse_overlap(built.dataset, config, pictures)
+    trained = picture_hashes(built.dataset, built.dataset.indices("train"))
+    refuse_overlap(built.dataset, config, trained)
     if not workdirs.holds_checkpoint(workdir):
-        np.save(workdir / workdirs.TRAINED, pictures)
+        np.save(workdir / TRAINED, trained)
     meta = {
         "steps": built.steps,
         "config": json.loads(config.to_json()),
         "facts": built.facts.to_json(),
         "split_sha256": built.dataset.split_sha256("train"),
-        "training_pictures_sha256": hashlib.sha256(pictures.tobytes()).hexdigest(),
+        "training_pictures_sha256": sha256_of(trained),
         "versions": results.versions(),
         "weights": origin,
     }
-    best = train.fit(built, workdir, meta)
+    best = loop.fit(built, workdir, meta)
     if best is None:
         print(f"stopped by SIGTERM; the state is saved. Run the same command to go on ({workdir}).")
         return
-    report(built, workdir, workdir, best, origin, notes, finished=True)
-
-
-def evaluate_again(config: Config, workdir: Path, overrides: Mapping[str, Any]) -> None:
-    """A workdir's best checkpoint over a split, possibly of another data set."""
     checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    best, latest = checkpoints.best_step(), checkpoints.latest_step()
-    meta = checkpoints.meta(best)
+    variables, _ = checkpoints.restore_model(built.abstract_state.parts()[0], best)
     checkpoints.close()
-    finished = latest == meta.get("steps", latest)  # workdirs from before it was kept were
-    dataset, facts = load(config.data), Facts.from_json(meta["facts"])
-    if dataset.ratings != facts.ratings:
+    predictor = built.predictor.with_variables(variables)
+    report(
+        predictor,
+        best,
+        built.dataset,
+        workdir,
+        origin,
+        notes,
+        finished=True,
+        canvases=built.evaluation_canvases,
+    )
+
+
+def evaluate_again(config: Config, workdir: Path, given: Mapping[str, Any]) -> None:
+    """A workdir's best checkpoint over a split, possibly of another data set."""
+    predictor, dataset = Predictor.load(workdir, config=config), load(config.data)
+    if dataset.ratings != predictor.facts.ratings:
         raise UsageError(
-            f"the checkpoint predicts {facts.ratings} ratings, but {dataset.name} has votes on {dataset.ratings}; "
-            "evaluate it on data with the same scale"
+            f"the checkpoint predicts {predictor.facts.ratings} ratings, but {dataset.name} has votes on "
+            f"{dataset.ratings}; evaluate it on data with the same scale"
         )
-    notes = evaluate.check(dataset, config)
-    refuse_overlap(dataset, config, np.load(workdir / workdirs.TRAINED))
-    if not finished:
-        print(f"note: training has not reached its end, step {latest} of {meta['steps']}")
+    notes = plan.check(predictor, dataset)
+    refuse_overlap(dataset, config, predictor.trained)
+    latest, steps = latest_step(workdir), predictor.meta["steps"]
+    if latest != steps:
+        print(f"note: training has not reached its end, step {latest} of {steps}")
     for message in notes:
         print(f"note: {message}")
-    built = experiment.prepare_evaluation(config, dataset, facts)
-    folder = workdirs.evaluation_folder(workdir, dataset.name, config, overrides)
+    folder = workdirs.evaluation_folder(workdir, dataset.name, config, given)
     folder.mkdir(parents=True, exist_ok=True)
-    report(built, workdir, folder, best, meta["weights"], notes, finished=finished)
+    canvases = plan.canvases(predictor, dataset)
+    origin, finished = predictor.meta["weights"], latest == steps
+    report(predictor, predictor.step, dataset, folder, origin, notes, finished=finished, canvases=canvases)
+
+
+def latest_step(workdir: Path) -> int | None:
+    """The last step that was saved."""
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    try:
+        return checkpoints.latest_step()
+    finally:
+        checkpoints.close()
+
+
+def predict(config: Config, workdir: Path, folder: Path) -> None:
+    """predictions.csv of every picture in and below a folder, by a workdir's best checkpoint."""
+    predictor = Predictor.load(workdir, config=config)
+    pictures = picture_files.of_folder(folder, config.data.max_decode_pixels)
+    for message in pictures.skipped:
+        print(f"note: left out: {message}")
+    predictions = predictor.predict(pictures)
+    out = workdir / "predictions" / pictures.name
+    out.mkdir(parents=True, exist_ok=True)
+    columns.write(out / "predictions.csv", columns.predicted(pictures, predictions, predictor.facts))
+    print(f"{len(pictures)} pictures; predictions.csv lies in {out}")
 
 
 def refuse_overlap(dataset: Dataset, config: Config, trained: np.ndarray) -> None:
@@ -174,33 +214,30 @@ def announce(built: Training, notes: Sequence[str]) -> None:
 
 
 def report(
-    built: Experiment,
-    workdir: Path,
+    predictor: Predictor,
+    step: int,
+    dataset: Dataset,
     folder: Path,
-    best: int | None,
     origin: Mapping[str, Any],
     notes: Sequence[str],
     *,
     finished: bool,
+    canvases: Mapping[Shape, int],
 ) -> None:
-    """Evaluate the best checkpoint, write predictions and results, print the table and where all lies."""
-    config = built.config
-    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    state, _ = checkpoints.restore(experiment.abstract_state(built), best)
-    checkpoints.close()
-    indices = built.dataset.indices(config.eval.split)
+    """Evaluate a checkpoint, write predictions and results, print the table and where all lies."""
+    config, facts = predictor.config, predictor.facts
+    indices, more = dataset.indices(config.eval.split), plan.elsewhere(dataset, config.eval.split)
     contents = []
     for rule, suffix in workdirs.suffixes(config).items():
-        predictions = built.predict(state.evaluation_variables(), indices, rule)
-        more = breakdown.elsewhere(built.dataset, config.eval.split)
-        elsewhere = built.predict(state.evaluation_variables(), more, rule) if len(more) else None
+        predicted = functools.partial(predictor.predict, dataset, rule=rule, canvases=canvases)
+        predictions = predicted(indices)
         content = results.assemble(
-            built.dataset, predictions, built.facts, config, elsewhere=elsewhere,
-            split=config.eval.split, size_rule=rule, step=int(state.step), finished=finished, origin=origin,
-            notes=notes,
+            dataset, predictions, facts, config, elsewhere=predicted(more) if len(more) else None,
+            split=config.eval.split, size_rule=rule, step=step, finished=finished, origin=origin, notes=notes,
         )  # fmt: skip
-        predicted = folder / f"predictions{suffix}.csv"
-        results.write_predictions(predicted, built.dataset, predictions, built.facts)
+        columns.write(
+            folder / f"predictions{suffix}.csv", results.prediction_columns(dataset, predictions, facts)
+        )
         files.write_text(folder / f"results{suffix}.md", tables.markdown(content))
         files.write_json(folder / f"results{suffix}.json", content)
         contents.append(content)

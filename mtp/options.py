@@ -7,8 +7,10 @@ from mtp.config import Known, page
 from mtp.data import load
 from mtp.data.ava import splits
 from mtp.data.schema import SPLITS
-from mtp.models.mtp_nasnet import COLUMNS, TASKS
-from mtp.models.nasnet import NASNET_A
+from mtp.inference.models import MODELS
+from mtp.models.backbones import BACKBONES
+from mtp.models.heads import COLUMNS
+from mtp.tasks import TASKS
 
 
 def known() -> Known:
@@ -16,9 +18,10 @@ def known() -> Known:
     return {
         "data.name": tuple(load.SOURCES),
         "data.split": ("", *splits.NAMES),
-        "model.backbone": tuple(NASNET_A),
-        "model.columns": COLUMNS,
-        "model.tasks": TASKS,
+        "model.name": tuple(MODELS),
+        "model.backbone": tuple(BACKBONES),
+        "model.columns": tuple(COLUMNS),
+        "model.tasks": tuple(TASKS),
         "eval.split": (*SPLITS, "all"),
     }
 

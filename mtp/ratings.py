@@ -1,6 +1,38 @@
-"""Histograms of ratings 1..K: plain numpy, float64."""
+"""The rating scale 1..K: histograms, their mean and spread, and what counts as high. Plain numpy, float64."""
+
+from typing import NamedTuple
 
 import numpy as np
+
+from mtp.config import ConfigError
+
+
+class RatingScale(NamedTuple):
+    """threshold: a mean above is high; delta: half-width of the ambiguous middle; tau: of the two-category weights.
+
+    All in ratings.
+    """
+
+    threshold: float
+    delta: float
+    tau: float
+
+
+def rating_scale(
+    ratings: int, threshold: float | None = None, delta: float | None = None, tau: float | None = None
+) -> RatingScale:
+    """Values in ratings; None means the scale's own: AVA's 5, 1, .5, else (K+1)/2, (K-1)/9, .5 (K-1)/9.
+
+    Errors: ConfigError on a threshold outside the scale, above which every picture or none would be high.
+    """
+    step = (ratings - 1) / 9
+    middle = 5.0 if ratings == 10 else (ratings + 1) / 2
+    if threshold is not None and not 1 <= threshold < ratings:
+        raise ConfigError(f"loss.threshold must lie within the ratings 1..{ratings}, not be {threshold:g}")
+    derived = (middle, step, 0.5 * step)
+    return RatingScale(
+        *(d if v is None else v for d, v in zip(derived, (threshold, delta, tau), strict=True))
+    )
 
 
 def histograms(votes: np.ndarray) -> np.ndarray:
@@ -15,3 +47,8 @@ def mean_and_std(distribution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     mean = distribution @ ratings
     variance = np.sum(distribution * np.square(ratings - mean[..., None]), axis=-1)
     return mean, np.sqrt(np.maximum(variance, 0.0))
+
+
+def is_high(mean: np.ndarray, threshold: float) -> np.ndarray:
+    """The two categories: whether each mean rating (N,) is above the threshold; a tie is low."""
+    return mean > threshold

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mtp.config import OPTIONS, Config, Reach, check, configured, flat, get_config
-from mtp.evaluation.rows import size_rules
+from mtp.evaluation.plan import size_rules
 from mtp.files import read_json, write_json
 from mtp.options import known
-
-TRAINED = "training_pictures.npy"  # `picture_hashes` of the training split
 
 
 class UsageError(ValueError):

@@ -52,3 +52,15 @@ def canvas() -> Canvas:
         return canvases, sizes
 
     return place
+
+
+@pytest.fixture(scope="session")
+def trained_small(tmp_path_factory) -> tuple[Path, Path]:
+    """(workdir, pictures with votes) of a finished run with the small backbone of `tests.runs`."""
+    # not at the top: what is imported before pytest is configured has its annotated shapes unchecked
+    from tests import runs
+
+    folder = tmp_path_factory.mktemp("small")
+    photos = runs.make_folder(folder / "photos", 40, 0)
+    runs.run(runs.train(folder / "run", photos))
+    return folder / "run", photos

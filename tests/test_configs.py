@@ -9,6 +9,7 @@ import pytest
 from mtp.config import flat, get_config, read_file
 from mtp.data.batches.plan import TrainPlan
 from mtp.models import mtp_nasnet
+from mtp.training.experiment import training_view
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
@@ -29,8 +30,8 @@ def test_an_experiment_file(path):
     assert config.to_json() != default.to_json()
     for name, value in flat(config).items():
         assert type(value) is type(flat(default)[name]), name
-    mtp_nasnet.build(config.model, 10, 14)
-    TrainPlan.from_config(config, np.arange(20), np.full((20, 2), 100))
+    model = mtp_nasnet.build(config.model, 10, 14)
+    TrainPlan.from_config(config, np.arange(20), np.full((20, 2), 100), training_view(config, model))
 
 
 def test_the_paper_preset_is_the_papers():

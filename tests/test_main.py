@@ -1,6 +1,5 @@
 """End to end through the command line: train, evaluate, kill, resume, evaluate elsewhere, be told of mistakes."""
 
-import csv
 import json
 import os
 import re
@@ -14,32 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mtp.config import CACHE
 from mtp.evaluation import metrics, statistics
 from mtp.evaluation.samples import Criteria
+from tests import runs
+from tests.runs import ROOT, make_folder, run
 
-ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
-
-
-def make_folder(path: Path, pictures: int, seed: int, k: int = 5, styles: bool = True) -> Path:
-    """Noise pictures whose votes follow their brightness."""
-    rng = np.random.default_rng(seed)
-    path.mkdir()
-    columns = [f"c{i + 1}" for i in range(k)]
-    lines = [",".join(["image", *columns, "style"] if styles else ["image", *columns])]
-    for number in range(pictures):
-        bright = rng.random()
-        size = (48, 64) if number % 3 else (51, 60)
-        pixels = rng.normal(255 * bright, 30, (*size, 3)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(path / f"{number:03d}.png")
-        votes = rng.multinomial(
-            60, np.histogram(rng.normal(1 + (k - 1) * bright, 1, 400).clip(1, k), k)[0] / 400
-        )
-        style = ["Bright" if bright > 0.5 else "Dark"] if styles else []
-        lines.append(",".join([f"{number:03d}.png", *map(str, votes), *style]))
-    (path / "votes.csv").write_text("\n".join(lines) + "\n")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +27,12 @@ def data(tmp_path_factory) -> Path:
 
 
 def command(workdir: Path, data: Path | None, *options: str) -> list[str]:
-    small = {
-        "input.sizes": "((48,64),)", "input.batch_size": 8, "model.fcn_hidden": 16, "train.epochs": 2.0,
-        "train.eval_every_epochs": 1.0, "train.save_every_steps": 3, "eval.size": "native", "eval.canvases": 1,
-        "eval.bootstrap": 50, "optim.ema_decay": 0.9, "log.every_steps": 1, "run.compile_cache": CACHE / "xla-tests",
-    }  # fmt: skip
-    given = [f"--config.{name}={value}" for name, value in small.items()]
-    folder = [f"--config.data.dir={data}"] if data else []
-    return [sys.executable, "-m", "mtp.main", "--config=configs/votes.py", f"--workdir={workdir}",
-            *given, *folder, *options]  # fmt: skip
+    """The command that trains the tiny network."""
+    return runs.train(workdir, data, *options, module="mtp.main")
 
 
 def evaluate_command(workdir: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "mtp.main", "--mode=evaluate", f"--workdir={workdir}", *options]
-
-
-def run(arguments: list[str], *, fails: bool = False) -> str:
-    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert (done.returncode != 0) == fails, done.stdout + done.stderr
-    return done.stderr if fails else done.stdout
+    return runs.evaluate(workdir, *options, module="mtp.main")
 
 
 def run_until(arguments: list[str], pattern: str, signum: int) -> None:
@@ -84,11 +50,12 @@ def run_until(arguments: list[str], pattern: str, signum: int) -> None:
         p.stdout.read()
 
 
-def checksum(workdir: Path) -> tuple[int, str]:
-    """The last step saved, and SHA-256 of parameters, statistics, optimiser and counters there."""
+def checksum(workdir: Path) -> tuple[int, dict[str, str]]:
+    """The last step saved, and SHA-256 of parameters, statistics, optimiser and counters there, and of the meta."""
     steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
     meta = json.loads((workdir / "checkpoints" / str(max(steps)) / "meta" / "metadata").read_text())
-    return max(steps), meta["state_sha256"]
+    assert set(meta["sha256"]) == {"model", "training", "meta"}
+    return max(steps), meta["sha256"]
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +106,7 @@ def test_results_have_their_layout(finished):
 def test_every_metric_can_be_recomputed_from_predictions(finished):
     workdir, _ = finished
     found = json.loads((workdir / "results.json").read_text())["rows"][0]["metrics"]
-    with (workdir / "predictions.csv").open() as file:
-        rows = list(csv.DictReader(file))
+    rows = runs.read_csv(workdir / "predictions.csv")
     assert [r["image"] for r in rows] == sorted(r["image"] for r in rows)
     truth, prediction = (
         np.array([[float(r[f"{s}_{k}"]) for k in range(1, 6)] for r in rows]) for s in ("truth", "pred")
@@ -214,6 +180,37 @@ def test_evaluating_again_gives_the_same_table(finished):
     again = run(evaluate_command(workdir))
     assert re.search(r"^model .*", printed, re.M).group() in again
     assert (workdir / "predictions.csv").read_bytes() == before
+
+
+def test_the_predictor_predicts_what_the_run_wrote(finished, tmp_path):
+    workdir, _ = finished
+    script = f"""
+import sys
+from pathlib import Path
+import numpy as np
+import mtp
+from mtp.data.load import load
+from mtp.evaluation import plan
+from mtp.inference import columns
+from mtp.runtime import settings
+workdir = Path({str(workdir)!r})
+predictor = mtp.Predictor.load(workdir)
+settings.configure(predictor.config)
+dataset = load(predictor.config.data)
+found = predictor.predict(dataset, dataset.indices("test"), canvases=plan.canvases(predictor, dataset))
+columns.write(Path({str(tmp_path / "again.csv")!r}), columns.predicted(dataset, found, predictor.facts))
+assert not {{name for name in sys.modules if name.startswith("mtp.training")}}
+"""
+    run([sys.executable, "-c", script])
+    written, again = (
+        runs.read_csv(folder / name)
+        for folder, name in ((workdir, "predictions.csv"), (tmp_path, "again.csv"))
+    )
+    shared = [name for name in written[0] if name in again[0]]
+    assert len(shared) == len(again[0])
+    assert [[row[name] for name in shared] for row in written] == [
+        [row[name] for name in shared] for row in again
+    ]
 
 
 def test_another_split_is_written_beside(finished):

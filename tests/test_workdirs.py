@@ -63,7 +63,13 @@ def test_what_differed_freely_before_still_may():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("eval.size", "trained"), ("eval.max_pixels", 2048), ("eval.too_large", "shrink")]
+    ("name", "value"),
+    [
+        ("eval.size", "trained"),
+        ("eval.size", "warp=96"),
+        ("eval.max_pixels", 2048),
+        ("eval.too_large", "shrink"),
+    ],
 )
 def test_what_chooses_the_best_checkpoint_is_the_evaluations_to_change_only(name, value, tmp_path):
     saved(tmp_path)

@@ -24,9 +24,9 @@ def fastest(side: int, batch: int) -> float:
 
 def fit(pixels: np.ndarray, seconds: np.ndarray) -> tuple[float, float, float]:
     """Seconds a megapixel of the straight line, its seconds at none, and its R squared."""
-    slope, offset = np.polyfit(pixels / 1e6, seconds, 1)
-    residual = np.square(seconds - slope * pixels / 1e6 - offset).sum()
-    return float(slope), float(offset), float(1 - residual / np.square(seconds - seconds.mean()).sum())
+    rate, offset = np.polyfit(pixels / 1e6, seconds, 1)
+    residual = np.square(seconds - rate * pixels / 1e6 - offset).sum()
+    return float(rate), float(offset), float(1 - residual / np.square(seconds - seconds.mean()).sum())
 
 
 def plot(curves: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
@@ -55,11 +55,11 @@ def rows() -> list[Row]:
     plot(curves)
     found = []
     for name, (pixels, seconds) in curves.items():
-        slope, offset, explained = fit(pixels, seconds)
+        rate, offset, explained = fit(pixels, seconds)
         found.append(
             Row(
                 f"7. cost of the forward pass, {name}",
-                f"{1e3 * offset:.0f} ms and {1e3 * slope:.0f} ms a megapixel",
+                f"{1e3 * offset:.0f} ms and {1e3 * rate:.0f} ms a megapixel",
                 measured=f"R squared {explained:.4f}",
                 target=f">= {LINEAR}",
                 met=explained >= LINEAR,

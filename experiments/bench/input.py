@@ -16,8 +16,6 @@ from experiments.bench.photos import votes_folder
 from mtp.config import get_config
 from mtp.data import images
 from mtp.data.batches.pipeline import TrainBatches, read
-from mtp.data.batches.plan import TrainPlan
-from mtp.data.load import load
 from mtp.training import experiment
 
 PICTURES, BATCH, ROUNDS = 640, 32, 3
@@ -53,15 +51,16 @@ def rows() -> list[Row]:
         config.data.dir, config.input.batch_size = scratch, BATCH
         votes_folder(Path(scratch), np.tile([(480, 640)], (PICTURES + 1, 1)), distinct=64)
         weight = sum(file.stat().st_size for file in Path(scratch).glob("*.jpg")) / (PICTURES + 1)
-        dataset = load(config.data)
-        chosen = dataset.indices("train")
-        plan = TrainPlan.from_config(config, chosen, dataset.sizes)
-        labels = experiment.training_labels(dataset, experiment.learn_facts(dataset, config), config)
-        batches = TrainBatches(dataset, plan, labels, config)
+        built = experiment.prepare(config)
+        batches, steps = built.batches, built.plan.steps_per_epoch - 1
+
+        def decoded(index: int) -> np.ndarray:
+            return read(built.dataset, index, config.data.max_decode_pixels, built.model.min_side)
+
         what = f"5. 640x480 JPEGs of {weight / 1000:.0f} kB, two threads"
-        decoder = threaded(lambda i: read(dataset, i, config.data), PICTURES)
-        resized = threaded(lambda i: images.resize(read(dataset, i, config.data), 224, 336), PICTURES)
-        whole = max(consumed(batches, 0, plan.steps_per_epoch - 1, 0.0)[0] for _ in range(ROUNDS))
+        decoder = threaded(decoded, PICTURES)
+        resized = threaded(lambda i: images.resize(decoded(i), 224, 336), PICTURES)
+        whole = max(consumed(batches, 0, steps, 0.0)[0] for _ in range(ROUNDS))
         found = [
             Row(f"{what}: read and decode", f"{decoder:.0f} pictures/s"),
             Row(f"{what}: and resize to 224x336", f"{resized:.0f} pictures/s"),
@@ -76,7 +75,7 @@ def rows() -> list[Row]:
             ),
         ]
         for wanted in CONSUMERS:
-            rate, waiting = consumed(batches, 0, plan.steps_per_epoch - 1, BATCH / wanted)
+            rate, waiting = consumed(batches, 0, steps, BATCH / wanted)
             found.append(
                 Row(
                     f"{what}: consumer of {wanted} pictures/s",

@@ -27,9 +27,12 @@ from experiments.bench.benchmark import (
     report,
     skipped,
 )
-from mtp.config import get_config
+from mtp.config import Config, get_config
 from mtp.data.batches import buckets
 from mtp.data.batches.pipeline import evaluation_canvases
+from mtp.data.batches.sizes import Shape
+from mtp.data.pictures import of_arrays
+from mtp.models.backbones import odd_sides
 
 PICTURES, PAIRS, TARGET = 200, 1, 1.5  # a run takes half a minute and more
 PEERS = (("PyTorch eager, channels-last", "torch"), ("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino"))
@@ -61,26 +64,28 @@ def ava_like_sizes(seed: int = 0) -> np.ndarray:
 def on_canvases(sizes: np.ndarray, native: bool):
     """The run of our side; it returns the number of programs compiled so far."""
     ours.cached()
-    predict = ours.predictor(ours.trunk_and_linear_head(native))
-    pictures, used = random_pictures(sizes), set()
+    predictor = ours.predictor(_configured(ours.trunk_and_linear_head(native)))
+    pictures, used = of_arrays(random_pictures(sizes)), set()
+    everyone = np.arange(len(pictures))
 
     def run() -> int:
-        canvases = _canvases(sizes)
-        where = buckets.assign(sizes, list(canvases))
-        for number, (shape, slots) in enumerate(canvases.items()):
-            rows = np.flatnonzero(where == number)
-            for start in range(0, len(rows), slots):
-                batch = [pictures[row] for row in rows[start : start + slots]]
-                predict(*buckets.place(batch, shape, slots))
-            used.add((shape, slots))
+        canvases = predictor.canvases([(pictures, everyone, "")])
+        predictor.predict(pictures, canvases=canvases)
+        used.update(canvases.items())
         return len(used)
 
     return run
 
 
-def _canvases(sizes: np.ndarray) -> dict[buckets.Shape, int]:
+def _configured(config: Config) -> Config:
+    """Every picture at its own size, however large."""
+    config.eval.size, config.eval.max_pixels = "native", 10**9
+    return config
+
+
+def _canvases(occupied: np.ndarray) -> dict[Shape, int]:
     e = get_config().eval
-    return evaluation_canvases([sizes], e.canvases, e.batch_pixels, 1)
+    return evaluation_canvases([occupied], e.canvases, e.batch_pixels, 1)
 
 
 @functools.cache
@@ -112,11 +117,12 @@ def _optimum(sizes: bytes, count: int) -> float:
 
 def canvas_rows(what: str, sizes: np.ndarray) -> list[Row]:
     """Padding against the optimum, and empty slots, which no target limits."""
-    canvases = _canvases(sizes)
+    occupied = odd_sides(sizes)
+    canvases = _canvases(occupied)
     shapes = list(canvases)
-    best = _optimum(buckets.trimmed(sizes).astype(np.int64).tobytes(), get_config().eval.canvases)
-    padding = buckets.padding(sizes, shapes)
-    counts = np.bincount(buckets.assign(sizes, shapes), minlength=len(shapes))
+    best = _optimum(occupied.astype(np.int64).tobytes(), get_config().eval.canvases)
+    padding = buckets.padding(occupied, shapes)
+    counts = np.bincount(buckets.assign(occupied, shapes), minlength=len(shapes))
     slots = sum(-(-count // n) * n for count, n in zip(counts, canvases.values(), strict=True))
     return [
         limit_row(

@@ -6,7 +6,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import jax
@@ -14,16 +14,17 @@ import numpy as np
 
 from experiments.bench.benchmark import Missing, Run, random_pictures
 from mtp.config import CACHE, Config, ConfigError, get_config
-from mtp.data.batches import buckets
-from mtp.data.batches.buckets import Shape
-from mtp.models import mtp_nasnet
-from mtp.native import accelerated, library
+from mtp.data.batches.sizes import Shape
+from mtp.data.batches.views import Arrays, empty_batch, slot_of
+from mtp.inference.predictor import Predictor
+from mtp.native import library
 from mtp.runtime import settings
 from mtp.runtime.mesh import data_mesh
-from mtp.runtime.settings import compiler_options
-from mtp.training import experiment, optim
+from mtp.training.experiment import build_optimiser, build_step
+from mtp.training.objective import Objective
 from mtp.training.programs import Programs
-from mtp.training.step import Objective, TrainStep, eval_step, initial_state
+from mtp.training.state import TrainState, initial_state
+from mtp.training.step import TrainStep
 
 RATINGS = 10
 PATHS = {"plain": False, "native kernel": True}  # run.native; the kernel is built by python -m mtp.native
@@ -31,8 +32,8 @@ PATHS = {"plain": False, "native kernel": True}  # run.native; the kernel is bui
 
 def cached(folder: str = str(CACHE / "xla")) -> None:
     """As on the command line, freed memory is kept, and compiled programs are kept and found in `folder`."""
-    settings.keep_freed_memory()
     settings.keep_programs(folder)
+    settings.keep_freed_memory()
 
 
 def trunk_and_linear_head(native: bool, **model: Any) -> Config:
@@ -44,79 +45,80 @@ def trunk_and_linear_head(native: bool, **model: Any) -> Config:
     return c
 
 
-def network(config: Config) -> mtp_nasnet.MTPNasNet:
+def need_kernels(config: Config) -> None:
     """Errors: Missing where the native kernel is asked for and not built."""
     try:
         if config.run.native:
             library.load()
     except ConfigError as error:
         raise Missing(str(error)) from error
-    return mtp_nasnet.build(config.model, RATINGS, 0)
 
 
-def variables(model: mtp_nasnet.MTPNasNet) -> Any:
-    return jax.jit(functools.partial(experiment.fresh_variables, model, 0))()
+def predictor(config: Config) -> Predictor:
+    """With the variables of a seed. Errors: Missing as `need_kernels`."""
+    need_kernels(config)
+    return Predictor.untrained(config, RATINGS)
 
 
-def eval_program(model: mtp_nasnet.MTPNasNet, config: Config) -> Callable:
-    """(variables, canvases, sizes) -> probabilities, to be jitted."""
-    step = functools.partial(eval_step, model, "softmax")
-    return accelerated(step) if config.run.native else step
+def batch_of(predictor: Predictor, size: Shape, batch: int) -> Arrays:
+    """The inputs of `batch` pictures of one size, on a canvas that they fill."""
+    view = predictor.view("native")
+    height, width = view.occupied(np.array([size]))[0]
+    inputs = empty_batch(view.spec((int(height), int(width))), batch)
+    for slot, picture in enumerate(random_pictures(np.tile([size], (batch, 1)))):
+        view.write(slot_of(inputs, slot), picture, size, None)
+    return inputs
 
 
-def predictor(config: Config) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """(canvases, sizes) -> distributions (B, K) on the host."""
-    model = network(config)
-    weights = variables(model)
-    forward = jax.jit(eval_program(model, config), compiler_options=compiler_options())
-    return lambda images, sizes: np.asarray(forward(weights, images, sizes)["distribution"])
-
-
-def batch_of(size: Shape, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Canvases and sizes of `batch` pictures that fill them."""
-    sizes = np.tile(np.array([size]), (batch, 1))
-    height, width = buckets.trimmed(np.array(size))
-    return buckets.place(random_pictures(sizes), (int(height), int(width)), batch)
+def answer(predictor: Predictor, inputs: Arrays) -> np.ndarray:
+    """From inputs to distributions (B, K), both on the host."""
+    given: Any = inputs  # a jitted function takes arrays of numpy
+    return np.asarray(predictor.programs.probabilities(predictor.variables, given)["distribution"])
 
 
 def forward(size: Shape, batch: int, native: bool = False) -> Run:
+    """From canvases to distributions."""
     cached()
-    predict = predictor(trunk_and_linear_head(native))
-    return functools.partial(predict, *batch_of(size, batch))
+    predicting = predictor(trunk_and_linear_head(native))
+    return functools.partial(answer, predicting, batch_of(predicting, size, batch))
 
 
-def training_step(config: Config) -> tuple[TrainStep, Any]:
-    """The step and its initial state."""
-    model = network(config)
-    weights = variables(model)
+def training_step(predictor: Predictor) -> tuple[TrainStep, TrainState]:
+    """The step of the predictor's configuration and its initial state."""
+    config, model = predictor.config, predictor.model
+    optimiser = build_optimiser(config, model, steps=1000, steps_per_epoch=100)
+    denominators = dict.fromkeys(model.outputs, float(config.input.batch_size))
+    step = build_step(config, model, Objective(config.loss, denominators, "softmax"), optimiser)
     sigmas = dict.fromkeys(model.outputs, 0.5)
-    scalars = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
-    parameters = {**weights["params"], "log_sigma": scalars}
-    optimiser = optim.build(config.optim, 1000, 100, parameters, learn_sigma=False)
-    denominators = {task: float(config.input.batch_size) for task in model.outputs}
-    objective = Objective(config.loss, denominators, "softmax")
-    step = TrainStep(model, objective, optimiser, config, False, config.run.native)
-    return step, initial_state(weights, sigmas, optimiser, ema=False)
+    return step, initial_state(predictor.variables, sigmas, optimiser, ema=False)
 
 
-def labels(outputs: Iterable[str], batch: int) -> dict[str, np.ndarray]:
+def labels(outputs: Iterable[str], batch: int) -> dict[str, Arrays]:
     """Random labels of the first two tasks, as far as they are among `outputs`, all of weight 1."""
     rng = np.random.default_rng(0)
     values = {
         "distribution": rng.dirichlet(np.ones(RATINGS), batch).astype(np.float32),
         "two_category": rng.integers(0, 2, batch).astype(np.float32),
     }
-    weights = {f"{task}_weight": np.ones(batch, np.float32) for task in outputs}
-    return {task: values[task] for task in outputs} | weights
+    return {
+        "labels": {task: values[task] for task in outputs},
+        "weights": {task: np.ones(batch, np.float32) for task in outputs},
+    }
+
+
+def training_batch(predictor: Predictor, size: Shape) -> dict[str, Arrays]:
+    """input.batch_size pictures of one size with random labels."""
+    batch = predictor.config.input.batch_size
+    return {"inputs": batch_of(predictor, size, batch), **labels(predictor.model.outputs, batch)}
 
 
 def training(config: Config, size: Shape) -> tuple[Run, float]:
     """Steps on a frozen batch, and the seconds of tracing and compiling their programs."""
-    step, state = training_step(config)
-    images, sizes = batch_of(size, config.input.batch_size)
-    batch = jax.device_put({"images": images, "sizes": sizes, **labels(step.model.outputs, len(images))})
+    begun_with = predictor(config)
+    step, state = training_step(begun_with)
+    batch = jax.device_put(training_batch(begun_with, size))
     begun = time.perf_counter()
-    programs = Programs(step, state, {(images.shape[1], images.shape[2]): batch}, data_mesh(), at_once=1)
+    programs = Programs(step, state, [batch], data_mesh(), at_once=1)
     programs.wait()
     seconds = time.perf_counter() - begun
     held = [state]

@@ -17,7 +17,7 @@ import numpy as np
 from experiments.bench.benchmark import CORES, Missing, Run, random_pictures
 from experiments.bench.ours import RATINGS
 from mtp.config import CACHE
-from mtp.data.batches.buckets import Shape
+from mtp.data.batches.sizes import Shape
 
 STEP = 32  # pixels
 

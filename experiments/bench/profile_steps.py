@@ -46,17 +46,17 @@ def compiled(native: bool, training: bool) -> tuple[Any, Callable[[], Any]]:
     """A program, and a run of it to the end."""
     config = ours.trunk_and_linear_head(native)
     config.input.batch_size = BATCH
-    images, sizes = ours.batch_of(SIZE, BATCH)
+    predictor = ours.predictor(config)
+    jitted: Any
     if training:
-        step, state = ours.training_step(config)
-        batch = {"images": images, "sizes": sizes, **ours.labels(step.model.outputs, BATCH)}
-        function, arguments = step.gradients, (state, batch)
+        step, state = ours.training_step(predictor)
+        jitted = jax.jit(step.gradients, compiler_options=compiler_options())
+        arguments = state, ours.training_batch(predictor, SIZE)
     else:
-        model = ours.network(config)
-        function = ours.eval_program(model, config)
-        arguments = (ours.variables(model), images, sizes)
+        jitted = predictor.programs.probabilities
+        arguments = predictor.variables, ours.batch_of(predictor, SIZE, BATCH)
     arguments = jax.device_put(arguments)
-    program = jax.jit(function).lower(*arguments).compile(compiler_options())
+    program = jitted.lower(*arguments).compile()
     return program, lambda: jax.block_until_ready(program(*arguments))
 
 

@@ -9,7 +9,7 @@ import sys
 from experiments.bench import ours, peers
 from experiments.bench.benchmark import Contender, Missing, Row, pairs, rate_row, report, skipped
 from experiments.bench.peers import nearest_multiple
-from mtp.data.batches.buckets import Shape
+from mtp.data.batches.sizes import Shape
 
 CASES = (((224, 224), 8), ((224, 336), 8), ((224, 224), 32), ((224, 336), 32))
 PAIRS = {8: 5, 32: 3}

@@ -53,8 +53,8 @@ def label(config: Mapping[str, Any]) -> tuple[str, bool]:
 def read_rows(workdirs: Sequence[Path], images: Sequence[str], test_sha256: str) -> list[DeepRow]:
     """One row a name, its workdirs are its seeds; predictions in the order of `images`.
 
-    Errors: UsageError where a workdir is unfinished, tested on other pictures, has the seed of another one, or other
-    options than the seeds before it.
+    Errors: UsageError where a workdir is unfinished, tested on other pictures, predicts no distribution, has the seed
+    of another one, or other options than the seeds before it.
     """
     found: dict[str, DeepRow] = {}
     options: dict[str, dict[str, Any]] = {}  # of the first workdir of each row
@@ -71,6 +71,11 @@ def read_rows(workdirs: Sequence[Path], images: Sequence[str], test_sha256: str)
                 f"split is {test_sha256[:12]}; train and evaluate it on the same data"
             )
         here = flat(results["config"])
+        if "distribution" not in here["model.tasks"]:
+            raise UsageError(
+                f"{workdir} must predict distributions, which all rows of this table are; it was trained on "
+                f"{', '.join(here['model.tasks'])} alone. Leave it out"
+            )
         name, is_paper = label(here)
         first = options.setdefault(name, here)
         unlike = [option for option in SHARED if first.get(option) != here.get(option)]

@@ -10,7 +10,6 @@ picture. Pictures go in parts that are kept beside FILE until all are there: sta
 """
 
 import argparse
-import functools
 import hashlib
 import json
 import shutil
@@ -20,30 +19,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
 from mtp import files, workdirs
-from mtp.config import Config, ConfigError, get_config
+from mtp.config import Config, ConfigError, configured, flat, get_config
 from mtp.data import means
-from mtp.data.batches.pipeline import evaluation_batches
-from mtp.data.identity import picture_hashes
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
-from mtp.evaluation import rows as evaluate
-from mtp.evaluation.rows import Facts
-from mtp.files import write_json
+from mtp.inference.predictor import Predictor
 from mtp.models import pretrained
-from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.models.pretrained import WeightsError
-from mtp.ops.canvas import to_float
-from mtp.ops.pyramid import global_average
 from mtp.runtime import settings
-from mtp.runtime.checkpoint import CheckpointError, Checkpoints
-from mtp.runtime.mesh import data_mesh, put_batch
-from mtp.runtime.settings import compiler_options
-from mtp.training import experiment
+from mtp.runtime.checkpoint import CheckpointError
 from mtp.workdirs import UsageError
 
 PART = 1024  # pictures saved at a time
@@ -51,17 +39,16 @@ ERRORS = (ConfigError, UsageError, DataError, CheckpointError, WeightsError)
 
 
 class Backbone(NamedTuple):
-    """config: the experiment's, its data and eval.size included; variables: params and batch_stats of one trunk."""
+    """A network, whose first trunk gives the features, and its name in tables."""
 
     name: str
-    config: Config
-    variables: Mapping[str, Any]
+    predictor: Predictor
 
     @property
     def sha256(self) -> str:
-        """Of all its arrays."""
-        digest = hashlib.sha256()
-        for leaf in jax.tree.leaves(self.variables):
+        """Of all the trunk's arrays."""
+        variables, digest = self.predictor.variables, hashlib.sha256()
+        for leaf in jax.tree.leaves({kind: variables[kind]["backbone"] for kind in variables}):
             digest.update(np.asarray(leaf).tobytes())
         return digest.hexdigest()
 
@@ -89,49 +76,50 @@ def data_options(data: str, group: str) -> dict[str, Any]:
     return {"data.name": "votes", "data.dir": data, "data.group": group}
 
 
-def imagenet(weights: str, options: Mapping[str, Any]) -> Backbone:
-    """NASNet-A Mobile with published weights: "imagenet" or a Keras .h5 file."""
-    config = get_config()
-    config.update_from_flattened_dict({**options, "model.weights": weights, "eval.split": "all"})
-    settings.configure(config)
-    path = pretrained.locate(weights, "mobile")
-    arrays = jax.ShapeDtypeStruct((1, 63, 63, 3), jnp.float32), jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    shapes = jax.eval_shape(NASNet(NASNET_A["mobile"]).init, jax.random.key(0), *arrays)
-    loaded = pretrained.read(path, "mobile", shapes)
-    return Backbone(weights, config, {"params": loaded.params, "batch_stats": loaded.batch_stats})
+def published(weights: str, config: Config, dataset: Dataset) -> Backbone:
+    """NASNet-A Mobile with published weights: "imagenet" or a Keras .h5 file; its head is never asked."""
+    config = configured({
+        **flat(config), "model.backbone": "mobile", "model.weights": weights, "model.columns": ("gap",),
+        "model.tasks": ("distribution",),
+    })  # fmt: skip
+    return Backbone(weights, Predictor.untrained(config, dataset.ratings))
 
 
-def of_workdir(workdir: Path, options: Mapping[str, Any], dataset: Dataset | None = None) -> Backbone:
-    """The best checkpoint's trunk. Errors: UsageError where it was trained on this data's test pictures."""
-    config = workdirs.stored_config(workdir, {**options, "eval.split": "all"})
-    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
-    try:
-        best = checkpoints.best_step()
-        facts = Facts.from_json(checkpoints.meta(best)["facts"])
-        dataset = dataset or load(config.data)
-        trained = np.load(workdir / workdirs.TRAINED)
-        shared = np.intersect1d(picture_hashes(dataset, dataset.indices("test")), trained)
-        if len(shared):
-            raise UsageError(
-                f"{len(shared)} test pictures of {dataset.name} trained the backbone in {workdir}; take a workdir "
-                "that was trained on the same split, or on other pictures"
-            )
-        built = experiment.prepare_evaluation(config, dataset, facts)
-        state, _ = checkpoints.restore(experiment.abstract_state(built), best)
-    finally:
-        checkpoints.close()
-    return Backbone(f"{workdir.name}, step {best}", config, _trunk(state.evaluation_variables()))
-
-
-def _trunk(variables: Mapping[str, Any]) -> dict[str, Any]:
-    return {kind: variables[kind]["backbone"] for kind in ("params", "batch_stats")}
+def of_workdir(workdir: Path, config: Config, dataset: Dataset) -> Backbone:
+    """The best checkpoint's. Errors: UsageError where it was trained on this data's test pictures."""
+    predictor = Predictor.load(workdir, config=config)
+    shared = predictor.trained_on(dataset, dataset.indices("test"))
+    if shared:
+        raise UsageError(
+            f"{shared} test pictures of {dataset.name} trained the backbone in {workdir}; take a workdir "
+            "that was trained on the same split, or on other pictures"
+        )
+    return Backbone(f"{workdir.name}, step {predictor.step}", predictor)
 
 
 def extract(backbone: Backbone, dataset: Dataset, out: Path) -> Features:
     """Features of every picture of the data set; the file where it is there and of the same data and weights."""
     means.refuse(dataset, "a table of label-distribution learners")
-    config = backbone.config
-    about = {
+    about = _about(backbone, dataset)
+    if out.exists():
+        found = read(out)
+        if found.about == about:
+            return found
+        raise UsageError(f"{out} holds features of other data or weights; choose another --out or remove it")
+    parts = _open_parts(out, about)
+    values = _values(backbone.predictor, dataset, parts)
+    groups = dataset.images if dataset.groups is None else dataset.groups
+    result = Features(
+        values, np.array(dataset.images), dataset.votes, np.array(dataset.splits), np.array(groups), about
+    )
+    _write(out, result)
+    shutil.rmtree(parts)
+    return result
+
+
+def _about(backbone: Backbone, dataset: Dataset) -> dict[str, Any]:
+    config = backbone.predictor.config
+    return {
         "data": dataset.name,
         "data_options": json.loads(config.data.to_json()),
         "pictures": len(dataset),
@@ -141,70 +129,33 @@ def extract(backbone: Backbone, dataset: Dataset, out: Path) -> Features:
         "backbone_sha256": backbone.sha256,
         "eval_size": config.eval.size,
     }
-    if out.exists():
-        found = read(out)
-        if found.about == about:
-            return found
-        raise UsageError(f"{out} holds features of other data or weights; choose another --out or remove it")
-    parts = _open_parts(out, about)
-    compute = _compute(backbone, dataset)
-    chunks = np.array_split(np.arange(len(dataset)), -(-len(dataset) // PART))
-    files = [parts / f"{number:05d}.npy" for number in range(len(chunks))]
-    with tqdm(total=len(dataset), desc="features", unit="picture", disable=None) as bar:
-        for file, rows in zip(files, chunks, strict=True):
-            if not file.exists():
-                temporary = file.with_suffix(".tmp")
-                with temporary.open("wb") as handle:
-                    np.save(handle, compute(rows))
-                temporary.replace(file)
-            bar.update(len(rows))
-    groups = dataset.images if dataset.groups is None else dataset.groups
-    result = Features(
-        np.concatenate([np.load(file) for file in files]), np.array(dataset.images), dataset.votes,
-        np.array(dataset.splits), np.array(groups), about,
-    )  # fmt: skip
-    _write(out, result)
-    shutil.rmtree(parts)
-    return result
 
 
 def _open_parts(out: Path, about: Mapping[str, Any]) -> Path:
     parts = out.with_suffix(".parts")
     parts.mkdir(parents=True, exist_ok=True)
-    known = workdirs.read_json(parts / "about.json")
+    known = files.read_json(parts / "about.json")
     if known is not None and known != about:
         raise UsageError(f"{parts} holds parts of other data or weights; choose another --out or remove it")
-    write_json(parts / "about.json", about)
+    files.write_json(parts / "about.json", about)
     return parts
 
 
-def _compute(backbone: Backbone, dataset: Dataset) -> Any:
-    """indices -> features (n, C)."""
-    config, mesh = backbone.config, data_mesh(backbone.config.run.devices)
-    trunk = NASNet(NASNET_A[config.model.backbone])
-
-    @functools.partial(jax.jit, compiler_options=compiler_options())
-    def forward(variables: Any, images: jax.Array, sizes: jax.Array) -> jax.Array:
-        features: Any = trunk.apply(variables, to_float(images, sizes), sizes)
-        return global_average(*features)
-
+def _values(predictor: Predictor, dataset: Dataset, parts: Path) -> np.ndarray:
+    """(N, C) the features of every picture, each part kept in a file as it is done."""
     everyone = np.arange(len(dataset))
-    canvases = evaluate.canvases(dataset, config, mesh.size)
-    wanted = evaluate.sizes(dataset, everyone, config, config.eval.size)
-
-    def compute(rows: np.ndarray) -> np.ndarray:
-        place = {int(index): row for row, index in enumerate(rows)}
-        values = np.full((len(rows), NASNET_A[config.model.backbone].features), np.nan, np.float32)
-        for indices, batch in evaluation_batches(
-            dataset, rows, wanted[rows], canvases, config.data, config.input
-        ):
-            placed = put_batch({k: batch[k] for k in ("images", "sizes")}, mesh)
-            found = np.asarray(forward(backbone.variables, placed["images"], placed["sizes"]))
-            real = indices >= 0
-            values[[place[int(i)] for i in indices[real]]] = found[real]
-        return values
-
-    return compute
+    # one choice for all parts, or each would compile programs of its own
+    canvases = predictor.canvases([(dataset, everyone, "")])
+    chunks = np.array_split(everyone, -(-len(dataset) // PART))
+    paths = [parts / f"{number:05d}.npy" for number in range(len(chunks))]
+    with tqdm(total=len(dataset), desc="features", unit="picture", disable=None) as bar:
+        for path, rows in zip(paths, chunks, strict=True):
+            if not path.exists():
+                values = predictor.features(dataset, rows, canvases=canvases)
+                with files.replacing(path) as temporary, temporary.open("wb") as file:
+                    np.save(file, values)
+            bar.update(len(rows))
+    return np.concatenate([np.load(path) for path in paths])
 
 
 def _write(path: Path, features: Features) -> None:
@@ -222,13 +173,15 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
     """The features that the options name, computed where they are not there yet."""
     options = data_options(data, group)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if backbone == "imagenet" or backbone.endswith(".h5"):
-        found = imagenet(backbone, options)
-        return extract(found, load(found.config.data), out)
-    config = workdirs.stored_config(Path(backbone), options)
+    weights = backbone == pretrained.IMAGENET or backbone.endswith(".h5")
+    if weights:
+        config = configured({**flat(get_config()), **options})
+    else:
+        config = workdirs.stored_config(Path(backbone), options)
     settings.configure(config)
     dataset = load(config.data)
-    return extract(of_workdir(Path(backbone), options, dataset), dataset, out)
+    found = published(backbone, config, dataset) if weights else of_workdir(Path(backbone), config, dataset)
+    return extract(found, dataset, out)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

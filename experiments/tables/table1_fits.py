@@ -19,8 +19,7 @@ from mtp.evaluation.samples import Criteria, Sample
 from mtp.files import read_json, write_json
 from mtp.ldl import params, projection
 from mtp.ldl.learners import LEARNERS
-from mtp.ratings import histograms
-from mtp.training import weighting
+from mtp.ratings import histograms, rating_scale
 
 
 class Splits(NamedTuple):
@@ -80,7 +79,7 @@ def tune(
     rng = np.random.default_rng([config.seeds[0], 5])
     some = np.sort(rng.permutation(len(x))[: config.tune_rows])
     truth = histograms(data.validation[1])
-    scale = weighting.rating_scale(truth.shape[1])
+    scale = rating_scale(truth.shape[1])
     criteria = Criteria(scale.threshold, scale.delta, config.pkl_floor)
     wanted = grid(config.grid[name].to_dict())
     if name == "aa_knn":

@@ -23,10 +23,11 @@ SECTIONS = {
 }
 
 SIZE = Tuple(Integer(32), 2, "an integer of at least 32")
-SIZE_RULE = r"native|trained|long=(3[2-9]|[4-9]\d|[1-9]\d{2,})"
-SIZE_RULES = (
-    "native, trained (the mean area of input.sizes) or long=L (the longer side, L of at least 32 pixels)"
-)
+SIDE = r"(3[2-9]|[4-9]\d|[1-9]\d{2,})"  # at least 32
+KEEP_ASPECT, SQUARES = rf"native|trained|long={SIDE}|area=[1-9]\d{{3,}}", rf"(warp|crop|pad)={SIDE}"
+ISOTROPIC = "native, trained (the mean area of input.sizes), long=L (the longer side) or area=A (in pixels)"
+SIZE_RULE = f"{KEEP_ASPECT}|{SQUARES}"
+SIZE_RULES = f"{ISOTROPIC}; or warp=S, crop=S or pad=S, a square of side S; sides of at least 32 pixels"
 
 # two lines a record
 # fmt: off
@@ -73,6 +74,10 @@ _RECORDS = (
            TRAINING, "height x width of the training batches", "section 4.5", "pixels"),
     Option("input.order", "buckets", Choice("buckets", "cycle", "native"), TRAINING,
            "buckets: nearest aspect; cycle: an epoch a size (section 4.5); native: own sizes on canvases"),
+    Option("input.fit", "warp", Choice("warp", "crop", "pad"), TRAINING,
+           "how a picture gets its bucket's size: resized; a window at its own scale; resized with black around it"),
+    Option("input.size", "native", Pattern(KEEP_ASPECT, ISOTROPIC), TRAINING,
+           "input.order=native: size of each picture, its aspect ratio kept"),
     Option("input.batch_size", 128, Integer(1), TRAINING,
            "of a step, over all devices", "section 4.5", "pictures"),
     Option("input.horizontal_flip", True, Boolean(), TRAINING,
@@ -88,6 +93,8 @@ _RECORDS = (
     Option("input.ahead", 4, Integer(1), NOTHING,
            "read ahead of the device", unit="batches"),
 
+    Option("model.name", "mtp_nasnet", Named(), TRAINING,
+           "the network: a trunk with columns and the tasks' heads"),
     Option("model.backbone", "mobile", Named(), TRAINING,
            "the trunk; of NASNet-A: mobile (4 blocks @ 1056 channels), large (6 @ 4032), tiny", "section 3.2"),
     Option("model.weights", "", Text("imagenet, or a Keras .h5 file"), TRAINING,

@@ -93,8 +93,9 @@ CONFLICTS = (
     ),
     Conflict(
         ("loss.log_sigma",),
-        lambda c: len(c.loss.log_sigma) != len(c.known["model.tasks"]),
-        "loss.log_sigma must have a value for each of the tasks {c.known[model.tasks]}; it is {c.loss.log_sigma}",
+        lambda c: len(c.loss.log_sigma) > len(c.known["model.tasks"]),
+        "loss.log_sigma must have no more values than there are tasks ({c.known[model.tasks]}); it is "
+        "{c.loss.log_sigma}",
     ),
     Conflict(
         ("loss.log_sigma_range",),
@@ -126,10 +127,17 @@ IDLE = (
         lambda c: not c.data.folds and c.data.split not in ("paper", "random"),
         "only folds and AVA's splits paper and random are drawn by it",
     ),
-    Idle(("input.canvases",), lambda c: c.input.order != "native", "input.order is not native"),
+    Idle(("input.canvases", "input.size"), lambda c: c.input.order != "native", "input.order is not native"),
+    Idle(
+        ("input.fit",),
+        lambda c: c.input.order == "native",
+        "with input.order=native there is no bucket's size",
+    ),
     Idle(
         ("input.sizes",),
-        lambda c: c.input.order == "native" and "trained" not in (c.eval.size, c.eval.also_size),
+        lambda c: (
+            c.input.order == "native" and "trained" not in (c.eval.size, c.eval.also_size, c.input.size)
+        ),
         "with input.order=native only the size rule trained reads it",
     ),
     Idle(

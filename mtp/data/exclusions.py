@@ -25,7 +25,7 @@ def read(folder: Path) -> dict[str, str]:
     if not rows or tuple(rows[0][1]) != HEADER:
         found = ",".join(rows[0][1]) if rows else "nothing"
         raise DataError(
-            f"{path} must begin with the columns image,reason; it has {found}. Remove it or mend it"
+            f"{path} must begin with the columns image,reason; it has {found}. Remove it or fix it"
         )
     wrong = [line for line, row in rows[1:] if len(row) != len(HEADER) or not row[0]]
     if wrong:

@@ -12,13 +12,13 @@ class Kind:
 
     severity: "stops": training refuses to start, or ends at it; "harms": it starts, but its numbers would be wrong;
     "note": it is handled, or a matter of taste.
-    text: what is wrong. mend: what to do. exclude: whether the picture may be left out instead (`excluded.csv`).
+    text: what is wrong. fix: what to do. exclude: whether the picture may be left out instead (`excluded.csv`).
     """
 
     name: str
     severity: Literal["stops", "harms", "note"]
     text: str
-    mend: str
+    fix: str
     exclude: bool = False
 
     @property
@@ -127,7 +127,7 @@ ID_WITHOUT_ROW = Kind(
 )
 LOST = Kind(
     "lost in building", NOTE, "a row of votes whose picture could not be used when the set was built",
-    "mend the download and build again, if it matters",
+    "fix the download and build again, if it matters",
 )  # fmt: skip
 STRAY_PICTURE = Kind(
     "picture without row", NOTE, "a picture file that no row names", "add its votes, or let it lie"

@@ -4,12 +4,22 @@ import hashlib
 
 import numpy as np
 
-from mtp.data.schema import Dataset
+from mtp.data.schema import Dataset, Pictures
 
 
-def picture_hashes(dataset: Dataset, indices: np.ndarray) -> np.ndarray:
-    """Sorted, distinct; the first 64 bits of SHA-256."""
-    if dataset.hashes is not None:
-        return np.unique(dataset.hashes[indices])
-    digests = [hashlib.sha256(dataset.read(int(i))).digest()[:8] for i in indices]
+def picture_hashes(pictures: Pictures, indices: np.ndarray) -> np.ndarray:
+    """Sorted, distinct; the first 64 bits of SHA-256 of a file's bytes, or of an array's."""
+    if isinstance(pictures, Dataset) and pictures.hashes is not None:
+        return np.unique(pictures.hashes[indices])
+    digests = [hashlib.sha256(_bytes(pictures, int(i))).digest()[:8] for i in indices]
     return np.unique(np.frombuffer(b"".join(digests), np.uint64))
+
+
+def sha256_of(hashes: np.ndarray) -> str:
+    """One hash of `picture_hashes`, in hexadecimal."""
+    return hashlib.sha256(hashes.tobytes()).hexdigest()
+
+
+def _bytes(pictures: Pictures, index: int) -> bytes:
+    found = pictures.read(index)
+    return found.tobytes() if isinstance(found, np.ndarray) else found

@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from mtp.data.schema import DataError
+from mtp.data.errors import DataError
 
 ORIENTATION = 0x0112  # EXIF tag
 UPRIGHT = {  # its values, and how the stored pixels become upright
@@ -23,7 +23,7 @@ INSPECTED = 60  # pixels; a 640x480 JPEG is then decoded at an eighth of its siz
 
 
 class ImageError(DataError):
-    """A picture cannot be used; the message is "name: what is wrong; mend"."""
+    """A picture cannot be used; the message is "name: what is wrong; fix"."""
 
 
 class EmptyFile(ImageError):

@@ -1,4 +1,4 @@
-"""What a labelled set of photographs is, whatever files it came from."""
+"""What a set of photographs is, without labels and with them, whatever files it came from."""
 
 import dataclasses
 import hashlib
@@ -6,50 +6,65 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from mtp.data import images as decoder
+from mtp.data.errors import DataError
+
 SPLITS = ("train", "validation", "test")
 MIN_SIDE = 32  # pixels; below it NASNet's last map would be empty
 
 
-class DataError(ValueError):
-    """The user's data is wrong; the message says what must hold, what came and how to mend it."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """N photographs.
 
-
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-    """N photographs with votes, sorted by `images`.
-
-    images: path of each picture relative to the data folder; unique, sorted.
-    votes: (N, K) int64, how many raters gave rating 1..K; every row has at least one vote.
+    images: name of each picture, for files the path relative to their folder; unique.
     sizes: (N, 2) int32, height and width in pixels of the upright picture (EXIF orientation applied).
+    read: index -> the picture file's bytes, or the upright picture itself, uint8 (H, W, 3).
+    skipped: what was left out and why: one message for each picture, or one for all of a kind.
+    """
+
+    name: str
+    images: tuple[str, ...]
+    sizes: np.ndarray
+    read: Callable[[int], bytes | np.ndarray]
+    skipped: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def pixels(self, index: int, max_pixels: int) -> np.ndarray:
+        """The upright picture, uint8 (H, W, 3). Errors: ImageError where a file is not a whole picture."""
+        found = self.read(index)
+        if isinstance(found, np.ndarray):
+            return found
+        return decoder.decode(found, self.images[index], max_pixels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Dataset(Pictures):
+    """N photographs with votes, sorted by `images`; `read` gives files.
+
+    votes: (N, K) int64, how many raters gave rating 1..K; every row has at least one vote.
     splits: N names out of `SPLITS`, or "" for a picture that stands aside.
     groups: N names, pictures that no split and no bootstrap may tear apart; None where there are none.
     styles: (N, S) float32 of 0 and 1; a row of NaN has no style label.
     style_tests: labels like `styles` that never train and alone are tested on (AVA); None: `styles` serve both.
     style_names: the S styles.
     metadata: further columns by name, N strings each.
-    read: index -> the picture file's bytes.
-    skipped: what was left out and why: one message for each picture, or one for all of a kind.
     hashes: (N,) uint64, the first 64 bits of SHA-256 of the pictures' bytes, where they are known beforehand.
     means_only: `votes` tell nothing but each picture's mean rating (`means.votes`).
     """
 
-    name: str
-    images: tuple[str, ...]
+    read: Callable[[int], bytes]
     votes: np.ndarray
-    sizes: np.ndarray
     splits: tuple[str, ...]
     groups: tuple[str, ...] | None
     styles: np.ndarray
     style_names: tuple[str, ...]
     metadata: Mapping[str, tuple[str, ...]]
-    read: Callable[[int], bytes]
-    skipped: tuple[str, ...] = ()
     style_tests: np.ndarray | None = None
     hashes: np.ndarray | None = None
     means_only: bool = False
-
-    def __len__(self) -> int:
-        return len(self.images)
 
     @property
     def ratings(self) -> int:
@@ -76,7 +91,7 @@ class Dataset:
 
 
 def enlarged_notes(sizes: np.ndarray) -> tuple[str, ...]:
-    """What a loader says of pictures of these sizes (N, 2) that are too small for the network; nothing of none."""
+    """What a loader says of pictures of these sizes (N, 2) where some are too small for the network."""
     small = int((sizes.min(axis=1) < MIN_SIDE).sum())
     if not small:
         return ()

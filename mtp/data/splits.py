@@ -1,4 +1,4 @@
-"""Which picture trains, validates and tests: decided by names alone, so that added rows move nobody."""
+"""Which picture trains, validates and tests: decided by names alone, so that added rows change no other's split."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

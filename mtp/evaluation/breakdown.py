@@ -5,26 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from mtp.config import Config, ConfigError
+from mtp.config import Config
 from mtp.data.schema import Dataset
 from mtp.evaluation.measure import measure
-from mtp.evaluation.rows import Facts, Predictions, metric_rows
+from mtp.evaluation.rows import metric_rows
 from mtp.evaluation.samples import Criteria, Sample
-
-
-def part(predictions: Predictions, kept: np.ndarray) -> Predictions:
-    """The rows of a mask (N,)."""
-    p_high, style = (None if a is None else a[kept] for a in (predictions.p_high, predictions.style))
-    return Predictions(predictions.indices[kept], predictions.distribution[kept], p_high, style)
-
-
-def check(dataset: Dataset, config: Config) -> None:
-    """Errors: ConfigError where the data has no column eval.by."""
-    if config.eval.by and config.eval.by not in dataset.metadata:
-        there = ", ".join(dataset.metadata) or "none"
-        raise ConfigError(
-            f"eval.by must be a metadata column of {dataset.name} ({there}), not {config.eval.by!r}"
-        )
+from mtp.inference.facts import Facts
+from mtp.inference.predictions import Predictions
 
 
 def by_metadata(
@@ -42,26 +29,18 @@ def by_metadata(
     for value in sorted(set().union(*cells)):
         kept = np.array([value in cell for cell in cells])
         if kept.sum() > 1:
-            inside = metric_rows(dataset, part(predictions, kept), facts, config, references_too=False)[0]
+            inside = metric_rows(dataset, predictions.part(kept), facts, config, references_too=False)[0]
             rows.append(
                 {"row": f"model | {value}", "pictures": int(kept.sum()), "metrics": inside["metrics"]}
             )
     return rows
 
 
-def elsewhere(dataset: Dataset, split: str) -> np.ndarray:
-    """Positions of pictures with a style to be tested on that lie outside the test split, where that is evaluated."""
-    if dataset.style_tests is None or split != "test":
-        return np.zeros(0, np.int64)
-    listed = np.flatnonzero(~np.isnan(dataset.style_tests).any(axis=1))
-    return np.setdiff1d(listed, dataset.indices(split))
-
-
 def style_protocols(
     dataset: Dataset, predictions: Sequence[Predictions], facts: Facts, config: Config
 ) -> list[dict[str, Any]]:
     """Average precision under each protocol: on the split's own pictures and, with a second set of predictions
-    (those of `elsewhere`), on all style-test pictures; each with unlabelled pictures as negatives and without.
+    (those of `plan.elsewhere`), on all style-test pictures; each with unlabelled pictures as negatives and without.
 
     trained_on: how many of the pictures had their votes, never their styles, in training.
     """

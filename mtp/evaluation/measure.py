@@ -33,14 +33,15 @@ class Evaluation:
     seed: int
     means_only: bool = False
 
-    def sample(self, distribution: np.ndarray, **outputs: Any) -> Sample:
+    def sample(self, distribution: np.ndarray | None = None, **outputs: Any) -> Sample:
         """Predictions (N, K) beside this truth; outputs: further fields of `Sample`."""
+        prediction = np.zeros((0, 0)) if distribution is None else distribution
         return Sample(
-            self.criteria, histograms(self.votes), distribution, self.mean_histogram, self.vote_noise,
+            self.criteria, histograms(self.votes), prediction, self.mean_histogram, self.vote_noise,
             means_only=self.means_only, **outputs,
         )  # fmt: skip
 
-    def metrics(self, distribution: np.ndarray, **outputs: Any) -> Cells:
+    def metrics(self, distribution: np.ndarray | None = None, **outputs: Any) -> Cells:
         """One row's metrics; outputs: p_high, and styles, predicted_styles, style_names, where there are any."""
         return measure([self.sample(distribution, **outputs)], self.groups, self.resamples, self.seed)
 

@@ -21,6 +21,7 @@ from mtp.evaluation.statistics import (
     rank_correlation,
     rmse,
 )
+from mtp.ratings import is_high
 
 ARROWS = {"low": " ↓", "high": " ↑", "": ""}
 
@@ -35,15 +36,15 @@ class Metric:
       undefined;
       "style": a function of weights (N,) that returns a value a style (S,); the metric is their mean, and the values
       themselves are reported as ap_STYLE.
-    label: what must be known: "histogram" (undefined where the truth is a mean rating alone), "mean", "high" (the
-    output of the two-category head) or "styles".
+    label: what must be known: "histogram" (undefined where the truth is a mean rating alone), "mean", "truth" (no
+    prediction at all), "high" (the output of the two-category head) or "styles".
     better: "low", "high", or "" for a property of the data. source: where the formula is from.
     among: which pictures count, a mask (N,); None: all. `function` is given these alone.
     """
 
     name: str
     per: Literal["picture", "pictures", "style"]
-    label: Literal["histogram", "mean", "high", "styles"]
+    label: Literal["histogram", "mean", "truth", "high", "styles"]
     better: Literal["low", "high", ""]
     function: Callable[[Sample], Any]
     formula: str
@@ -58,7 +59,7 @@ class Metric:
 
 def accuracy(sample: Sample) -> np.ndarray:
     """Whether the predicted mean is on the true mean's side of the threshold, per picture."""
-    return ((sample.mean > sample.criteria.threshold) == sample.truth_high).astype(float)
+    return (is_high(sample.mean, sample.criteria.threshold) == sample.truth_high).astype(float)
 
 
 def two_category_accuracy(sample: Sample) -> np.ndarray:
@@ -154,11 +155,11 @@ _RECORDS = (
         "as accuracy, of the pictures with |mean_y - threshold| > delta", "Section 4.3", _clear,
     ),
     Metric(
-        "majority", "pictures", "mean", "", larger_class,
+        "majority", "pictures", "truth", "", larger_class,
         "larger of the shares with mean_y > threshold and without", "base rate of Section 4.3's accuracy",
     ),
     Metric(
-        "majority_delta", "pictures", "mean", "", larger_class,
+        "majority_delta", "pictures", "truth", "", larger_class,
         "as majority, of the pictures with |mean_y - threshold| > delta", "base rate of Section 4.3's accuracy", _clear,
     ),
     Metric(
@@ -197,8 +198,9 @@ A metric per picture is averaged over the pictures; one over pictures has a valu
 resolved them. Every metric has a 95 % interval: percentiles of eval.bootstrap resamples of the pictures, of whole
 groups where the data has groups.
 
-Needs: "histogram": not defined where only the pictures' mean ratings are known; "mean": the mean rating is enough;
-"high": the two-category head's output; "styles": pictures with style labels, which alone count.
+Needs: "histogram": a predicted distribution, and not defined where only the pictures' mean ratings are known; "mean": a
+predicted distribution, of the truth the mean rating is enough; "truth": the mean rating alone, no prediction; "high":
+the two-category head's output; "styles": pictures with style labels, which alone count.
 """
 KINDS = {"picture": "per picture", "pictures": "over pictures", "style": "per style"}
 

@@ -1,10 +1,8 @@
 """What an evaluation leaves behind: predictions.csv and results.json."""
 
-import csv
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +11,10 @@ from mtp.config import Config
 from mtp.data.demo import generate as demo
 from mtp.data.schema import Dataset
 from mtp.evaluation import breakdown
-from mtp.evaluation.rows import Facts, Predictions, metric_rows
-from mtp.files import replacing
+from mtp.evaluation.rows import metric_rows
+from mtp.inference.columns import Columns, digits, predicted
+from mtp.inference.facts import Facts
+from mtp.inference.predictions import Predictions
 from mtp.ratings import histograms, mean_and_std
 
 
@@ -68,39 +68,32 @@ def versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in names}
 
 
-def write_predictions(path: Path, dataset: Dataset, predictions: Predictions, facts: Facts) -> None:
-    """predictions.csv: a line a picture, sorted by `image`; every metric can be recomputed from it.
+def prediction_columns(dataset: Dataset, predictions: Predictions, facts: Facts) -> Columns:
+    """The columns of predictions.csv, truth beside prediction; every metric can be recomputed from them.
 
     Where only means are known, votes, truth_1..truth_K and truth_std are empty.
     """
-    truth = histograms(dataset.votes[predictions.indices])
-    truth_mean, truth_std = mean_and_std(truth)
-    votes = dataset.votes[predictions.indices].sum(axis=1).astype(float)
-    if dataset.means_only:
-        truth, truth_std, votes = (np.full_like(a, np.nan) for a in (truth, truth_std, votes))
-    mean, std = mean_and_std(predictions.distribution)
-    above = np.arange(1, facts.ratings + 1) > facts.threshold
-    ratings = range(1, facts.ratings + 1)
-    header = ["image", "votes", *(f"truth_{k}" for k in ratings), *(f"pred_{k}" for k in ratings)]
-    header += ["truth_mean", "pred_mean", "truth_std", "pred_std", "share_above", "p_high", "class"]
-    header += ["height", "width", *(f"truth_style_{s}" for s in dataset.style_names)]
-    header += [f"pred_style_{s}" for s in facts.style_names if predictions.style is not None]
+    rows = predictions.indices
+    found = predicted(dataset, predictions, facts) | _truth(dataset, rows)
+    names = ["image", "votes", *(f"truth_{k}" for k in range(1, facts.ratings + 1))]
+    names += [f"pred_{k}" for k in range(1, facts.ratings + 1)]
+    names += ["truth_mean", "pred_mean", "truth_std", "pred_std", "share_above", "p_high", "class"]
+    names += ["height", "width", *(f"truth_style_{s}" for s in dataset.style_names)]
+    names += [name for name in found if name.startswith("pred_") and name not in names]
     # a column of the data set that is called like one of ours gets a prefix
-    header += [f"data_{name}" if name in header else name for name in dataset.metadata]
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for row, index in enumerate(predictions.indices):
-            numbers = [*truth[row], *predictions.distribution[row], truth_mean[row], mean[row]]
-            numbers += [truth_std[row], std[row], predictions.distribution[row, above].sum()]
-            p_high = np.nan if predictions.p_high is None else predictions.p_high[row]
-            cells = [dataset.images[index], _digits(votes[row]), *map(_digits, [*numbers, p_high])]
-            cells += ["high" if mean[row] > facts.threshold else "low", *map(int, dataset.sizes[index])]
-            cells += map(_digits, dataset.tested_styles[index])
-            cells += map(_digits, [] if predictions.style is None else predictions.style[row])
-            cells += [column[index] for column in dataset.metadata.values()]
-            writer.writerow(cells)
+    metadata = {
+        f"data_{name}" if name in names else name: [column[row] for row in rows]
+        for name, column in dataset.metadata.items()
+    }
+    return {name: found[name] for name in names} | metadata
 
 
-def _digits(value: float) -> str:
-    return "" if np.isnan(value) else f"{value:.9g}"
+def _truth(dataset: Dataset, rows: np.ndarray) -> Columns:
+    truth, votes = histograms(dataset.votes[rows]), dataset.votes[rows].sum(axis=1).astype(float)
+    mean, std = mean_and_std(truth)
+    if dataset.means_only:
+        truth, std, votes = (np.full_like(a, np.nan) for a in (truth, std, votes))
+    found = {"votes": digits(votes), "truth_mean": digits(mean), "truth_std": digits(std)}
+    found |= {f"truth_{k + 1}": digits(truth[:, k]) for k in range(dataset.ratings)}
+    styles = zip(dataset.style_names, dataset.tested_styles[rows].T, strict=True)
+    return found | {f"truth_style_{name}": digits(labels) for name, labels in styles}

@@ -7,6 +7,7 @@ import numpy as np
 
 from mtp.evaluation.distances import check_rows
 from mtp.evaluation.statistics import moments
+from mtp.ratings import is_high
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +31,10 @@ def _empty() -> np.ndarray:
 class Sample:
     """N pictures; arrays of what is not known are empty.
 
-    truth, prediction: histograms (N, K). mean_histogram, vote_noise: the reference rows (N, K) that skill is measured
-    between. p_high: (N,), the two-category head's probability. styles: (N, S) of 0, 1 or NaN for unlabelled pictures;
-    predicted_styles: (N, S). means_only: of the truth only the mean rating is known.
+    truth, prediction: histograms (N, K), prediction empty where the network predicts none. mean_histogram, vote_noise:
+    the reference rows (N, K) that skill is measured between. p_high: (N,), the two-category head's probability. styles:
+    (N, S) of 0, 1 or NaN for unlabelled pictures; predicted_styles: (N, S). means_only: of the truth only the mean
+    rating is known.
 
     Errors: ValueError where truth and prediction are not rows on the simplex of one shape.
     """
@@ -49,16 +51,18 @@ class Sample:
     means_only: bool = False
 
     def __post_init__(self) -> None:
-        check_rows(self.truth, self.prediction)
+        if self.prediction.size:
+            check_rows(self.truth, self.prediction)
 
     def __len__(self) -> int:
         return max(len(self.truth), len(self.styles))
 
     def knows(self, label: str) -> bool:
-        """Whether a metric that needs this label ("histogram", "mean", "high", "styles") is defined here."""
+        """Whether a metric that needs this label ("histogram", "mean", "truth", "high", "styles") is defined here."""
         return {
-            "histogram": self.truth.size > 0 and not self.means_only,
-            "mean": self.truth.size > 0,
+            "histogram": self.prediction.size > 0 and not self.means_only,
+            "mean": self.prediction.size > 0,
+            "truth": self.truth.size > 0,
             "high": self.truth.size > 0 and self.p_high.size > 0,
             "styles": self.styles.size > 0 and self.predicted_styles.size > 0,
         }[label]
@@ -102,7 +106,7 @@ class Sample:
     @property
     def truth_high(self) -> np.ndarray:
         """Whether the true mean rating is above the threshold (N,)."""
-        return self.truth_mean > self.criteria.threshold
+        return is_high(self.truth_mean, self.criteria.threshold)
 
     @property
     def clear(self) -> np.ndarray:

@@ -211,14 +211,14 @@ def _newton(
         furthest = jnp.maximum(furthest, jnp.max(jnp.where(usable, jnp.abs(t), 0)))
         rising, falling, rise, fall = sums_at(t)
         above, below = (jnp.where(usable, total, 1) for total in (rising + more_above, falling + more_below))
-        slope = rise / above + fall / below
-        change = (jnp.log(above) - jnp.log(below)) / jnp.where(slope > 0, slope, 1)
+        derivative = rise / above + fall / below
+        change = (jnp.log(above) - jnp.log(below)) / jnp.where(derivative > 0, derivative, 1)
         t = jnp.clip(t - jnp.where(usable, change, 0), low, high)
     return t, furthest
 
 
 def _by_rows(p: Float[Array, "K n"], x: Float[Array, "D n"], lengths: Float[Array, " n"]) -> Callable:
-    """P, N and their slopes by their definition, a feature at a time to keep (K, n) exponentials in memory."""
+    """P, N and their derivatives by their definition, a feature at a time to keep (K, n) exponentials in memory."""
 
     def of_feature(inputs: tuple[Array, Array]) -> Array:
         t, row = inputs

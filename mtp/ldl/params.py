@@ -15,7 +15,7 @@ FORMAT = 1  # of the files; raised when old ones can no longer be read
 
 
 class LdlError(ValueError):
-    """Features, labels or options that cannot be; the message says what must hold, what came and how to mend it."""
+    """Features, labels or options that cannot be; the message says what must hold, what came and how to fix it."""
 
 
 class ConvergenceWarning(UserWarning):

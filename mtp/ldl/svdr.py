@@ -26,7 +26,7 @@ KERNELS = ("rbf", "linear")
 RELIABILITIES = ("none", "votes", "variance")
 PRICE = 20.0  # of a negative bin, in C
 ROUNDS = 50  # of multipliers
-VIOLATION = 5e-4  # of the constraint, in probability; the projection mends the rest
+VIOLATION = 5e-4  # of the constraint, in probability; the projection fixes the rest
 NEIGHBOURS = 20  # of the label refinement
 MOST_FEATURES = 2048
 

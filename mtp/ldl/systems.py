@@ -35,10 +35,10 @@ class Dual:
         if fresh:
             self._factorise(a)
         old, beta = self._rows, state.coefficients
-        slope = a[:, None] * (target - state.fitted) - beta
-        moved = slope.copy()
+        gradient = a[:, None] * (target - state.fitted) - beta
+        moved = gradient.copy()
         moved[old] = 0
-        wanted = slope[old] / self._a[old, None]
+        wanted = gradient[old] / self._a[old, None]
         if moved.any():
             wanted -= (self._kernel @ moved)[old]
         right = np.column_stack([wanted, np.ones(len(old))])

@@ -1,24 +1,27 @@
 """The columns over the last map and the tasks' own last layers in each (section 3.2, Figs. 3 and 4)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from mtp.config import ConfigError
 from mtp.models.layers import Pointwise
 from mtp.ops.canvas import Sizes
 from mtp.ops.pyramid import global_average, spatial_pyramid
 
 Map = Float[Array, "B H W C"]
 Logits = dict[str, Float[Array, "B _"]]
+Average = Literal["logits", "softmax"]
+Pool = Literal["max", "average"]
 
 # a tenth of LeCun's deviation: logits begin near their biases, not as confident guesses to be unlearned first
-FAINT = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
+SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
 
 
 class GapColumn(nn.Module):
@@ -28,8 +31,13 @@ class GapColumn(nn.Module):
 
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
-        features = global_average(x.astype(jnp.float32), sizes)
-        return {task: nn.Dense(n, kernel_init=FAINT, name=task)(features) for task, n in self.outputs.items()}
+        x = x.astype(jnp.float32)
+        features = global_average(x, sizes)
+        last = {task: nn.Dense(n, kernel_init=SMALL, name=task) for task, n in self.outputs.items()}
+        if self.is_mutable_collection("intermediates"):
+            # the layer is linear: its average over the cells is the column's logit
+            self.sow("intermediates", "cells", {task: dense(x) for task, dense in last.items()})
+        return {task: dense(features) for task, dense in last.items()}
 
 
 class FcnColumn(nn.Module):
@@ -42,26 +50,26 @@ class FcnColumn(nn.Module):
 
     outputs: Mapping[str, int]
     hidden: int = 256
-    average: str = "logits"
-    dtype: Any = jnp.float32
+    average: Average = "logits"
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
-        if self.average not in ("logits", "softmax"):
-            raise ConfigError(f"model.fcn_average must be 'logits' or 'softmax', not {self.average!r}")
         if self.hidden:
             x = jax.nn.relu(Pointwise(self.hidden, self.dtype, bias=True, name="hidden")(x))
-        logits = {}
+        cells = {}
         for task, n in self.outputs.items():
-            last = Pointwise(n, self.dtype, bias=True, kernel_init=FAINT, name=task)
-            cells = last(x).astype(jnp.float32)
-            if self.average == "logits":
-                logits[task] = global_average(cells, sizes)
-            else:
-                mean = global_average(jax.nn.softmax(cells), sizes)
-                # empty slots average to zero; their logits must stay finite
-                logits[task] = jnp.log(jnp.maximum(mean, jnp.finfo(jnp.float32).tiny))
-        return logits
+            last = Pointwise(n, self.dtype, bias=True, kernel_init=SMALL, name=task)
+            cells[task] = last(x).astype(jnp.float32)
+        self.sow("intermediates", "cells", cells)
+        return {task: self._averaged(each, sizes) for task, each in cells.items()}
+
+    def _averaged(self, cells: Map, sizes: Sizes) -> Float[Array, "B _"]:
+        if self.average == "logits":
+            return global_average(cells, sizes)
+        mean = global_average(jax.nn.softmax(cells), sizes)
+        # empty slots average to zero; their logits must stay finite
+        return jnp.log(jnp.maximum(mean, jnp.finfo(jnp.float32).tiny))
 
 
 class SppColumn(nn.Module):
@@ -69,12 +77,12 @@ class SppColumn(nn.Module):
 
     outputs: Mapping[str, int]
     bins: tuple[int, ...] = (1, 3, 4)
-    pool: str = "max"
+    pool: Pool = "max"
 
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         features = spatial_pyramid(x.astype(jnp.float32), sizes, self.bins, self.pool)
-        return {task: nn.Dense(n, kernel_init=FAINT, name=task)(features) for task, n in self.outputs.items()}
+        return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in self.outputs.items()}
 
 
 class Cascade(nn.Module):
@@ -109,3 +117,40 @@ def mean_logits(columns: list[Logits]) -> Logits:
     """The columns combined: the mean of their logits, task by task (softmax comes after)."""
     zero = jnp.zeros(())
     return {task: sum((c[task] for c in columns), zero) / len(columns) for task in columns[0]}
+
+
+@dataclasses.dataclass(frozen=True)
+class ColumnOptions:
+    """What the columns can be told; each is a field of theirs."""
+
+    fcn_hidden: int = 256
+    fcn_average: Average = "logits"
+    spp_bins: tuple[int, ...] = (1, 3, 4)
+    spp_pool: Pool = "max"
+    dtype: DTypeLike = jnp.float32
+
+
+# by the names of model.columns; called inside a module, whose parameters they join
+COLUMNS: Mapping[str, Callable[[Mapping[str, int], ColumnOptions], nn.Module]] = {
+    "gap": lambda outputs, o: GapColumn(outputs, name="gap"),
+    "fcn": lambda outputs, o: FcnColumn(outputs, o.fcn_hidden, o.fcn_average, o.dtype, name="fcn"),
+    "spp": lambda outputs, o: SppColumn(outputs, o.spp_bins, o.spp_pool, name="spp"),
+}
+
+
+class Columns(nn.Module):
+    """All columns over their maps, and the mean of their logits; `maps` holds the map that each column sees.
+
+    cascade: Fig. 3's hierarchy on top.
+    """
+
+    columns: tuple[str, ...]
+    outputs: Mapping[str, int]
+    options: ColumnOptions = ColumnOptions()
+    cascade: bool = False
+
+    @nn.compact
+    def __call__(self, maps: Mapping[str, Map], sizes: Sizes) -> Logits:
+        logits = [COLUMNS[column](self.outputs, self.options)(maps[column], sizes) for column in self.columns]
+        combined = mean_logits(logits)
+        return Cascade(name="cascade")(combined) if self.cascade else combined

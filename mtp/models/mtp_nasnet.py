@@ -1,114 +1,102 @@
 """MTP-NasNet: one trunk on canvases of any size, columns over its last map, three tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, UInt8
 
+from mtp import tasks
 from mtp.config import Config, ConfigError
-from mtp.models.heads import Cascade, FcnColumn, GapColumn, Logits, SppColumn, mean_logits
+from mtp.models import heads
+from mtp.models.backbone import Backbone
+from mtp.models.backbones import BACKBONES
+from mtp.models.heads import ColumnOptions, Columns
 from mtp.models.layers import BatchStatistics
-from mtp.models.nasnet import NASNET_A, NASNet
-from mtp.ops.canvas import Sizes, to_float
-
-TASKS = ("distribution", "two_category", "style")
-COLUMNS = ("gap", "fcn", "spp")
-
-
-class Columns(nn.Module):
-    """All columns over their maps; `maps` holds the map that each column sees."""
-
-    config: Any
-    outputs: Mapping[str, int]
-
-    @nn.compact
-    def __call__(self, maps: Mapping[str, Float[Array, "B H W C"]], sizes: Sizes) -> Logits:
-        c, logits = self.config, []
-        for column in c.columns:
-            x = maps[column]
-            match column:
-                case "gap":
-                    logits.append(GapColumn(self.outputs, name="gap")(x, sizes))
-                case "fcn":
-                    dtype = jnp.dtype(c.dtype)
-                    fcn = FcnColumn(self.outputs, c.fcn_hidden, c.fcn_average, dtype, name="fcn")
-                    logits.append(fcn(x, sizes))
-                case "spp":
-                    spp = SppColumn(self.outputs, tuple(c.spp_bins), c.spp_pool, name="spp")
-                    logits.append(spp(x, sizes))
-        combined = mean_logits(logits)
-        return Cascade(name="cascade")(combined) if c.heads == "cascade" else combined
+from mtp.models.model import Inputs, Logits, Model, Variables, example_canvas
 
 
 class MTPNasNet(nn.Module):
-    """uint8 canvases (B, H, W, 3) and sizes (B, 2) -> logits (B, outputs) of each task, float32.
+    """Inputs "images", uint8 canvases (B, H, W, 3), and "sizes" (B, 2) -> logits (B, outputs) of each task, float32.
 
-    config: `model` of the configuration, frozen.
     outputs: number of outputs of each task: K ratings, 2, S styles.
+    trunks: 1, or one for each column.
+    Sown as "intermediates": "map" (B, h, w, C) and "map_sizes" (B, 2) of the first trunk, and by the columns that have
+    logits of each cell, "cells" (B, h, w, outputs) by task.
     """
 
-    config: Any
+    backbone: Backbone
+    columns: tuple[str, ...]
     outputs: Mapping[str, int]
+    options: ColumnOptions = ColumnOptions()
+    cascade: bool = False
+    trunks: int = 1
+    remat: bool = False
 
     @nn.compact
-    def __call__(
-        self, images: UInt8[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
-    ) -> Logits:
-        c = self.config
-        pixels = to_float(images, sizes)
+    def __call__(self, inputs: Inputs, statistics: BatchStatistics | None = None) -> Logits:
+        sizes = inputs["sizes"]
+        pixels = self.backbone.pixels(inputs["images"], sizes)
         maps, map_sizes = {}, sizes
-        for trunk in range(c.trunks):
-            name = "backbone" if trunk == 0 else f"backbone_{c.columns[trunk]}"
-            dtype = jnp.dtype(c.dtype)
-            backbone = NASNet(NASNET_A[c.backbone], dtype, c.remat, name=name)
-            x, map_sizes = backbone(pixels, sizes, statistics)
-            maps |= dict.fromkeys(c.columns[trunk:], x)
-        return Columns(c, self.outputs, name="heads")(maps, map_sizes)
+        for number, name in enumerate(trunk_names(self.columns, self.trunks)):
+            trunk = self.backbone.module(dtype=self.options.dtype, remat=self.remat, name=name)
+            x, map_sizes = trunk(pixels, sizes, statistics)
+            maps |= dict.fromkeys(self.columns[number:], x)
+        self.sow("intermediates", "map", maps[self.columns[0]])
+        self.sow("intermediates", "map_sizes", map_sizes)
+        return Columns(self.columns, self.outputs, self.options, self.cascade, name="heads")(maps, map_sizes)
 
 
-def build(config: Config, ratings: int, styles: int) -> MTPNasNet:
-    """The model of `config.model` for K ratings and S styles; the style task is dropped where S is 0.
+def trunk_names(columns: Sequence[str], trunks: int) -> list[str]:
+    """The trunks' names among the parameters: the first serves every column that has none of its own."""
+    return ["backbone", *(f"backbone_{column}" for column in columns[1:trunks])]
 
-    Errors: ConfigError on an unknown backbone, column or task, saying which exist.
+
+def build(config: Config, ratings: int, styles: int) -> Model:
+    """The model of `config.model` for K ratings and S styles; a task that has nothing to learn is dropped.
+
+    Errors: ConfigError where that leaves no task.
     """
-    sizes = {"distribution": ratings, "two_category": 2, "style": styles}
-    _check(config)
-    outputs = {task: sizes[task] for task in config.tasks if sizes[task]}
-    return MTPNasNet(config.copy_and_resolve_references().lock(), nn.FrozenDict(outputs))
+    outputs = tasks.outputs(tuple(config.tasks), ratings, styles)
+    if not outputs:
+        raise ConfigError(f"model.tasks must hold a task that the data has labels for; it is {config.tasks}")
+    backbone, names = BACKBONES[config.backbone], trunk_names(config.columns, config.trunks)
+    options = ColumnOptions(
+        config.fcn_hidden,
+        config.fcn_average,
+        tuple(config.spp_bins),
+        config.spp_pool,
+        jnp.dtype(config.dtype),
+    )
+    module = MTPNasNet(
+        backbone,
+        tuple(config.columns),
+        nn.FrozenDict(outputs),
+        options,
+        cascade=config.heads == "cascade",
+        trunks=config.trunks,
+        remat=config.remat,
+    )
 
+    def begin(params: Any, histogram: Sequence[float]) -> Any:
+        if "distribution" not in outputs:
+            return params
+        return {**params, "heads": heads.starting_at(params["heads"], histogram)}
 
-def _check(config: Config) -> None:
-    if config.backbone not in NASNET_A:
-        raise ConfigError(f"model.backbone must be one of {', '.join(NASNET_A)}, not {config.backbone!r}")
-    for option, known in (("columns", COLUMNS), ("tasks", TASKS)):
-        unknown = set(config[option]) - set(known)
-        if unknown or not config[option]:
-            raise ConfigError(
-                f"model.{option} must be one or more of {', '.join(known)}, not {config[option]}"
-            )
-    if "distribution" not in config.tasks:
-        raise ConfigError(f"model.tasks must contain distribution, the core task; it is {config.tasks}")
-    if config.trunks not in (1, len(config.columns)):
-        raise ConfigError(
-            f"model.trunks must be 1, or {len(config.columns)} to give each column of {config.columns} "
-            f"a trunk of its own; it is {config.trunks}"
-        )
-    if config.heads not in ("parallel", "cascade"):
-        raise ConfigError(f"model.heads must be 'parallel' or 'cascade', not {config.heads!r}")
+    def load(variables: Variables, weights: str) -> Variables:
+        params, batch_stats = dict(variables["params"]), dict(variables["batch_stats"])
+        for name in names:
+            loaded = backbone.load({"params": params[name], "batch_stats": batch_stats[name]}, weights)
+            params[name], batch_stats[name] = loaded["params"], loaded["batch_stats"]
+        return {"params": params, "batch_stats": batch_stats}
 
-
-def probabilities(logits: Logits, style_kind: str = "softmax") -> dict[str, Array]:
-    """Logits to the distribution over ratings (B, K), p(high) (B,) and style probabilities (B, S).
-
-    style_kind: "softmax" for styles that exclude one another, "sigmoid" for several a picture.
-    """
-    result = {"distribution": jax.nn.softmax(logits["distribution"])}
-    if "two_category" in logits:
-        result["p_high"] = jax.nn.softmax(logits["two_category"])[:, 1]
-    if "style" in logits:
-        activation = jax.nn.softmax if style_kind == "softmax" else jax.nn.sigmoid
-        result["style"] = activation(logits["style"])
-    return result
+    return Model(
+        module=module,
+        outputs=outputs,
+        example=example_canvas,
+        groups={"heads": "heads"} | dict.fromkeys(names, "trunk"),
+        min_side=backbone.min_side,
+        reads=backbone.reads,
+        begin=begin,
+        load=load,
+    )

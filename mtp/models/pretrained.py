@@ -51,17 +51,13 @@ class Weights(NamedTuple):
     top: dict[str, Float[Array, "..."]] | None
 
 
-def load_backbones(variables: Mapping[str, Any], weights: str, backbone: str) -> dict[str, Any]:
-    """The variables with every backbone's arrays replaced by the file's; `weights` is model.weights.
+def load(variables: Mapping[str, Any], weights: str, backbone: str) -> dict[str, Any]:
+    """The variables of one trunk with every array replaced by the file's; `weights` is model.weights.
 
     Errors: WeightsError as `read` and `fetch`.
     """
-    params, batch_stats = dict(variables["params"]), dict(variables["batch_stats"])
-    path = locate(weights, backbone)
-    for name in batch_stats:  # the backbones: only they have batch statistics
-        loaded = read(path, backbone, {"params": params[name], "batch_stats": batch_stats[name]})
-        params[name], batch_stats[name] = loaded.params, loaded.batch_stats
-    return {"params": params, "batch_stats": batch_stats}
+    loaded = read(locate(weights, backbone), backbone, variables)
+    return {"params": loaded.params, "batch_stats": loaded.batch_stats}
 
 
 def locate(weights: str, backbone: str) -> Path:

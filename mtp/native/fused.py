@@ -3,7 +3,7 @@
 By running statistics batch norm is y * scale + shift, which a kernel does while it has the convolution's sums at hand;
 where the processor has a matrix unit (AMX), each float32 goes through it as the sum of three bfloat16 numbers. What the
 results hold outside the pictures is not defined. Each kernel stands below its definition in plain operations, whose
-gradient is the kernel's, too: nobody trains with running statistics.
+gradient is the kernel's, too: training does not use running statistics.
 """
 
 import functools

@@ -3,7 +3,6 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from mtp.config import ConfigError
 from mtp.ops.canvas import Sizes, masked
 
 
@@ -36,8 +35,6 @@ def _pool_bins(
         cells = rows.sum(-1)[:, :, None] * columns.sum(-1)[:, None, :]
         total = jnp.einsum("bih,bjw,bhwc->bijc", rows.astype(x.dtype), columns.astype(x.dtype), x)
         return total / jnp.maximum(cells, 1)[..., None].astype(x.dtype)
-    if kind != "max":
-        raise ConfigError(f"model.spp_pool must be 'max' or 'average', not {kind!r}")
     lowest = jnp.finfo(x.dtype).min
     by_row = jnp.max(jnp.where(rows[..., None, None], x[:, None], lowest), axis=2)
     pooled = jnp.max(jnp.where(columns[:, None, :, :, None], by_row[:, :, None], lowest), axis=3)

@@ -13,8 +13,12 @@ COLUMNS = ("emd_r2", "emd_r1", "ped", "cheb", "pkl", "pkl_1e-3", "cos", "srcc", 
 
 
 def terminal(results: Mapping[str, Any]) -> str:
-    """Aligned columns, one line a row, values only; the intervals are in Markdown and JSON."""
-    table = aligned(*_cells(results, [METRICS[name] for name in COLUMNS], with_interval=False))
+    """Aligned columns, one line a row, values only; the intervals are in Markdown and JSON.
+
+    Of a model that predicts no distribution all metrics that it has are shown.
+    """
+    main = _main(results, METRICS) or _measured(results, METRICS)
+    table = aligned(*_cells(results, main, with_interval=False))
     styles = [
         f"style mAP {number(p['metrics']['map'], with_interval=True)}, {p['row']}: {p['pictures']} pictures"
         for p in results.get("styles", ())
@@ -37,12 +41,10 @@ def aligned(header: list[str], rows: list[list[str]]) -> str:
 
 def markdown(results: Mapping[str, Any], table: Table = METRICS) -> str:
     """The main table with 95 % intervals, the other metrics, the styles where there are any, and a legend."""
-    measured = results["rows"][0]["metrics"]
-    main = [table[name] for name in COLUMNS]
-    others = [m for m in table.values() if m.name in measured and m not in main and m.per != "style"]
-    blocks = ["\n".join(_caption(results)), grid(*_cells(results, main, with_interval=True))]
-    if others:
-        blocks.append(grid(*_cells(results, others, with_interval=True)))
+    measured, main = results["rows"][0]["metrics"], _main(results, table)
+    others = [m for m in _measured(results, table) if m not in main and m.per != "style"]
+    grids = [grid(*_cells(results, shown, with_interval=True)) for shown in (main, others) if shown]
+    blocks = ["\n".join(_caption(results)), *grids]
     styles = {
         name.removeprefix("ap_"): cell
         for name, cell in measured.items()
@@ -61,6 +63,16 @@ def markdown(results: Mapping[str, Any], table: Table = METRICS) -> str:
     return "\n\n".join([*blocks, legend(shown)]) + "\n"
 
 
+def _measured(results: Mapping[str, Any], table: Table) -> list[Metric]:
+    """The metrics that the first row has; the model's, whose tasks say which are defined."""
+    return [metric for metric in table.values() if metric.name in results["rows"][0]["metrics"]]
+
+
+def _main(results: Mapping[str, Any], table: Table) -> list[Metric]:
+    """Those of them that belong to the main table, in its order."""
+    return [table[name] for name in COLUMNS if table[name] in _measured(results, table)]
+
+
 def legend(shown: Iterable[Metric]) -> str:
     """Formula and source of each metric."""
     lines = [f"- {metric.heading}: `{metric.formula}` ({metric.source})" for metric in shown]
@@ -77,7 +89,7 @@ def _caption(results: Mapping[str, Any]) -> list[str]:
     ]
     if data["name"] == "demo":
         lines.append(f"synthetic pictures and votes (generated demo set, code {results['demo_code'][:12]})")
-    kept = results["rows"][0]["metrics"]["accuracy_delta"]["n"]
+    kept = results["rows"][0]["metrics"]["majority_delta"]["n"]
     lines.append(
         f"threshold {results['threshold']:g}, delta {results['delta']:g} keeps {kept} pictures; "
         f"pkl floor {results['pkl_floor']:g}; 95 % intervals from {results['bootstrap']} resamples"

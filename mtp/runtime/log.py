@@ -57,7 +57,7 @@ def _event_file(folder: Path, purge_step: int | None) -> Any:
     return SummaryWriter(str(folder), purge_step=purge_step)
 
 
-class Progress:
+class StepProgress:
     """A bar with loss, pictures/s and time left on a terminal; plain lines on stdout elsewhere.
 
     total, initial: steps of the run, and of them done before; batch_size: pictures a step; every_steps: steps

@@ -36,12 +36,12 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec("data"))
 
 
-def put_batch(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """The batch on the devices, every array split along its first axis of B pictures.
+def put_batch(batch: Mapping[str, Any], mesh: Mesh) -> dict[str, Any]:
+    """The batch, arrays by name or by part and name, on the devices; every array split along its first axis of B.
 
     Errors: ValueError where the batch does not divide by the number of devices.
     """
-    slots = len(next(iter(batch.values())))
+    slots = len(jax.tree.leaves(batch)[0])
     if slots % mesh.size:
         raise ValueError(
             f"a batch must divide evenly over the devices; {slots} pictures came for {mesh.size} devices. "

@@ -1,86 +1,47 @@
-"""An experiment: everything that follows from configuration and data, before a step is taken."""
+"""A training run: everything that follows from configuration and data, before a step is taken."""
 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 
 from mtp.config import Config, ConfigError
-from mtp.data.batches.buckets import Shape
 from mtp.data.batches.pipeline import TrainBatches
 from mtp.data.batches.plan import TrainPlan
+from mtp.data.batches.sizes import FITS, Shape, SizeRule
+from mtp.data.batches.views import Canvas, View
 from mtp.data.load import load
-from mtp.data.schema import DataError, Dataset
-from mtp.evaluation import breakdown
-from mtp.evaluation import rows as evaluate
-from mtp.evaluation.rows import Facts
-from mtp.models import heads, mtp_nasnet, pretrained
-from mtp.native import accelerated, library
-from mtp.ratings import histograms, mean_and_std
+from mtp.data.schema import Dataset
+from mtp.evaluation import plan as evaluation_plan
+from mtp.inference.facts import Facts
+from mtp.inference.models import build_model
+from mtp.inference.predictor import Predictor
+from mtp.models.model import Model
 from mtp.runtime.mesh import batch_sharding, data_mesh, replicated, replicated_shapes
 from mtp.runtime.settings import compiler_options
-from mtp.training import optim, weighting
-from mtp.training.step import Objective, TrainState, TrainStep, eval_step, initial_state
+from mtp.tasks import TASKS, Criterion
+from mtp.training import optim
+from mtp.training.labels import labelled_share, learn_facts, training_labels
+from mtp.training.objective import Objective
+from mtp.training.state import SIGMA, TrainState, initial_state
+from mtp.training.step import TrainStep
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
-    """What evaluation needs: a model, the data, and where arrays lie."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class Training:
+    """One run: its data and their batches, its network, its step, and the predictor that validates it."""
 
     config: Config
     dataset: Dataset
     facts: Facts
     mesh: Mesh
-    model: mtp_nasnet.MTPNasNet
-    initialise: Callable[
-        [int], dict[str, Any]
-    ]  # seed -> `fresh_variables`, jitted: shapes and values share a trace
+    model: Model
     optimiser: optax.GradientTransformation
-
-    @functools.cached_property
-    def canvases(self) -> dict[tuple[int, int], int]:
-        """Canvas shapes of every evaluation of this data, and pictures a batch: one program each."""
-        return evaluate.canvases(self.dataset, self.config, self.mesh.size)
-
-    @functools.cached_property
-    def first_state(self) -> Callable[[Mapping[str, Any]], TrainState]:
-        """variables -> `initial_state` on the mesh, jitted."""
-        sigmas: dict[str, float] = dict(zip(mtp_nasnet.TASKS, self.config.loss.log_sigma, strict=True))
-        begin = functools.partial(
-            initial_state,
-            log_sigma={task: sigmas[task] for task in self.model.outputs},
-            optimiser=self.optimiser,
-            ema=self.config.optim.ema_decay > 0,
-        )
-        options = compiler_options(run_once=True)
-        return jax.jit(begin, out_shardings=replicated(self.mesh), compiler_options=options)
-
-    @functools.cached_property
-    def forward(self) -> evaluate.Predict:
-        """The jitted forward pass; jax compiles it once a canvas shape."""
-        step = functools.partial(eval_step, self.model, self.facts.style_kind)
-        return jax.jit(
-            accelerated(step) if self.config.run.native else step, compiler_options=compiler_options()
-        )
-
-    def predict(self, variables: Any, indices: np.ndarray, size_rule: str) -> evaluate.Predictions:
-        """Every picture of `indices` once under a size rule."""
-        return evaluate.predict(
-            self.forward, variables, self.dataset, indices, self.canvases, self.config, self.mesh, size_rule
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Training(Experiment):
-    """What training needs besides."""
-
     plan: TrainPlan
     batches: TrainBatches
     train_step: TrainStep
@@ -88,171 +49,156 @@ class Training(Experiment):
     @property
     def steps(self) -> int:
         """Steps of the whole run."""
-        return _steps(self.config, self.plan)
+        return total_steps(self.config, self.plan)
 
-    def abstract_batches(self, step: int) -> dict[Shape, Any]:
-        """Arrays of a batch of each canvas shape, without values; the shape of the batch of `step` first."""
-        place, first = batch_sharding(self.mesh), self.plan.batch(step).shape
+    @property
+    def criterion(self) -> Criterion:
+        """What the best checkpoint is chosen by: that of the first trained task."""
+        return TASKS[next(iter(self.model.outputs))].criterion
+
+    @functools.cached_property
+    def abstract_state(self) -> TrainState:
+        """Shapes, types and places of the state, without its values."""
+        variables = jax.eval_shape(self._initialise, self.config.seed)
+        return replicated_shapes(jax.eval_shape(self._first_state, variables), self.mesh)
+
+    def abstract_batches(self, step: int) -> list[Any]:
+        """Arrays of a batch of each canvas shape, without values; that of the batch of `step` first."""
+        first = self.plan.batch(step).shape
+        shapes = sorted(self.plan.shapes, key=lambda shape: shape != first)
+        return [self._abstract_batch(shape) for shape in shapes]
+
+    def _abstract_batch(self, shape: Shape) -> dict[str, Any]:
+        place = batch_sharding(self.mesh)
         return {
-            shape: {
-                name: jax.ShapeDtypeStruct(dimensions, dtype, sharding=place)
-                for name, (dimensions, dtype) in self.batches.abstract_batch(shape).items()
-            }
-            for shape in sorted(self.plan.shapes, key=lambda shape: shape != first)
+            part: {name: jax.ShapeDtypeStruct(*spec, sharding=place) for name, spec in arrays.items()}
+            for part, arrays in self.batches.spec(shape).items()
         }
 
+    def new_state(self) -> TrainState:
+        """Step 0, on the mesh: seeded weights, with published ones where the configuration says so.
 
-def learn_facts(dataset: Dataset, config: Config) -> Facts:
-    """What later evaluations need to know of the training split."""
-    rows = dataset.indices("train")
-    if not len(rows):
-        raise DataError("the training split must hold at least one picture; it is empty")
-    scale = weighting.rating_scale(dataset.ratings, config.loss.threshold, config.loss.delta, config.loss.tau)
-    styles = dataset.styles[rows]
-    labelled = styles[~np.isnan(styles).any(axis=1)] if styles.shape[1] else styles
-    # a softmax can say neither "none of them" nor "the only one, or not"
-    one_each = labelled.shape[1] > 1 and bool((labelled.sum(axis=1) == 1).all())
-    return Facts(
-        ratings=dataset.ratings,
-        style_names=dataset.style_names if len(labelled) else (),
-        style_kind="softmax" if one_each else "sigmoid",
-        threshold=scale.threshold,
-        delta=scale.delta,
-        tau=scale.tau,
-        mean_histogram=tuple(histograms(dataset.votes[rows]).mean(axis=0).tolist()),
-        reliability=weighting.fit_reliability(
-            dataset.votes[rows], config.loss.reliability, scale.threshold, scale.tau
-        )._asdict(),
-    )
+        The distribution begins at the training split's mean histogram.
+        """
+        weights = self.config.model.weights
+        variables = self._initialise(self.config.seed)
+        params = self.model.begin(variables["params"], self.facts.mean_histogram)
+        variables = {**variables, "params": params}
+        return self._first_state(self.model.load(variables, weights) if weights else variables)
 
+    @functools.cached_property
+    def _initialise(self) -> Any:
+        """seed -> variables, jitted: shapes and values share a trace."""
+        return jax.jit(self.model.init, compiler_options=compiler_options(run_once=True))
 
-def training_labels(dataset: Dataset, facts: Facts, config: Config) -> dict[str, np.ndarray]:
-    """Labels and weights of every picture, float32; whatever is not in the training split weighs zero.
+    @functools.cached_property
+    def _first_state(self) -> Any:
+        """variables -> `initial_state` on the mesh, jitted."""
+        begin = functools.partial(
+            initial_state,
+            log_sigma=initial_sigmas(self.config, self.model),
+            optimiser=self.optimiser,
+            ema=self.config.optim.ema_decay > 0,
+        )
+        options = compiler_options(run_once=True)
+        return jax.jit(begin, out_shardings=replicated(self.mesh), compiler_options=options)
 
-    Label smoothing is towards the training split's mean histogram (Pereyra et al. 2017, "unigram").
-    Errors: ConfigError where loss.smoothing is no share.
-    """
-    truth, share = histograms(dataset.votes), config.loss.smoothing
-    if not 0 <= share < 1:
-        raise ConfigError(f"loss.smoothing must be a share from 0 to below 1, not {share}")
-    smooth = (1 - share) * truth + share * np.array(facts.mean_histogram)
-    rows = dataset.indices("train")
-    weights = np.zeros((2, len(dataset)), np.float32)
-    weights[:, rows] = weighting.reliability(
-        dataset.votes[rows], config.loss.reliability, facts.threshold, facts.tau, config.seed
-    )
-    labels = {
-        "distribution": smooth.astype(np.float32),
-        "distribution_weight": weights[0],
-        "two_category": (mean_and_std(truth)[0] > facts.threshold).astype(np.float32),
-        "two_category_weight": weights[1],
-    }
-    if facts.style_names:
-        style_weight = np.zeros(len(dataset), np.float32)
-        style_weight[rows] = ~np.isnan(dataset.styles[rows]).any(axis=1)
-        labels |= {"style": np.nan_to_num(dataset.styles).astype(np.float32), "style_weight": style_weight}
-    return labels
+    @functools.cached_property
+    def evaluation_canvases(self) -> dict[Shape, int]:
+        """Canvas shapes of the run's validation and its final evaluations: one program each for all of them."""
+        return evaluation_plan.canvases(self.predictor, self.dataset)
+
+    @functools.cached_property
+    def predictor(self) -> Predictor:
+        """Predicts with the initial variables; `with_variables` gives it others."""
+        variables, _ = self.abstract_state.parts()
+        return Predictor.of(self.config, self.facts, self.model, variables, mesh=self.mesh)
 
 
 def prepare(config: Config) -> Training:
-    """Data, model, plan, batches and step of a run."""
+    """Data, network, plan, batches and step of a run.
+
+    Errors: DataError and ConfigError where the data do not go with the options.
+    """
     dataset = load(config.data)
-    _check_target(dataset, config)
-    _check_batch(config)
+    mesh = data_mesh(config.run.devices)
+    check_target(dataset, config)
+    check_batch(config, mesh)
     facts = learn_facts(dataset, config)
-    rows = dataset.indices("train")
-    plan = TrainPlan.from_config(config, rows, dataset.sizes)
-    labels = training_labels(dataset, facts, config)
-    base = prepare_evaluation(config, dataset, facts, _steps(config, plan), plan.steps_per_epoch)
-    shares = {task: _labelled_share(task, labels, rows) for task in base.model.outputs}
-    denominators = {task: config.input.batch_size * share for task, share in shares.items()}
-    objective = Objective(config.loss, denominators, facts.style_kind)
-    return Training(
-        **{field.name: getattr(base, field.name) for field in dataclasses.fields(base)},
-        plan=plan,
-        batches=TrainBatches(dataset, plan, labels, config),
-        train_step=TrainStep(
-            base.model, objective, base.optimiser, config, bool(config.model.weights), config.run.native
-        ),
+    model = build_model(config, facts)
+    view = training_view(config, model)
+    plan = TrainPlan.from_config(config, dataset.indices("train"), dataset.sizes, view)
+    labels, weights = training_labels(dataset, facts, config, model.outputs)
+    optimiser = build_optimiser(config, model, total_steps(config, plan), plan.steps_per_epoch)
+    pictures = config.input.batch_size
+    objective = Objective(
+        config.loss,
+        {task: pictures * labelled_share(dataset, task, facts) for task in model.outputs},
+        facts.style_kind,
     )
+    return Training(
+        config, dataset, facts, mesh, model, optimiser, plan,
+        batches=TrainBatches(dataset, plan, view, labels, weights, config, model.min_side),
+        train_step=build_step(config, model, objective, optimiser),
+    )  # fmt: skip
 
 
-def _check_batch(config: Config) -> None:
+def build_optimiser(
+    config: Config, model: Model, steps: int, steps_per_epoch: int
+) -> optax.GradientTransformation:
+    """The optimiser of a network's parameters and the tasks' log sigmas."""
+    params = jax.eval_shape(model.init, config.seed)["params"]
+    groups = {**model.group_of_parameters(params), SIGMA: dict.fromkeys(model.outputs, "sigma")}
+    return optim.build(config.optim, steps, steps_per_epoch, groups, learn_sigma=config.loss.learn_sigma)
+
+
+def build_step(
+    config: Config, model: Model, objective: Objective, optimiser: optax.GradientTransformation
+) -> TrainStep:
+    """The training step of a network."""
+    pretrained = bool(config.model.weights)
+    return TrainStep(model, objective, optimiser, config, pretrained, native=config.run.native)
+
+
+def training_view(config: Config, model: Model) -> View:
+    """How pictures stand in training batches, and their augmentation (options: `input`)."""
+    c = config.input
+    canvas = Canvas(
+        rule=SizeRule.parse(c.size, c.sizes, model.min_side),
+        reads=model.reads,
+        fit=FITS[c.fit],
+        horizontal_flip=c.horizontal_flip,
+        vertical_flip=c.vertical_flip,
+    )
+    return model.view(canvas)
+
+
+def initial_sigmas(config: Config, model: Model) -> dict[str, float]:
+    """log sigma of each task that is trained; 0 where loss.log_sigma, in the order of all tasks, has none."""
+    given: Mapping[str, float] = dict(zip(TASKS, config.loss.log_sigma, strict=False))
+    return {task: given.get(task, 0.0) for task in model.outputs}
+
+
+def total_steps(config: Config, plan: TrainPlan) -> int:
+    """Steps of train.epochs, rounded up."""
+    return math.ceil(config.train.epochs * plan.steps_per_epoch)
+
+
+def check_batch(config: Config, mesh: Mesh) -> None:
+    """Errors: ConfigError where a batch does not divide into its parts, one a device and micro-batch."""
     pictures, parts = config.input.batch_size, config.optim.accumulate
-    devices = data_mesh(config.run.devices).size
-    if parts < 1 or pictures < 1 or pictures % (parts * devices):
+    if pictures % (parts * mesh.size):
         raise ConfigError(
-            f"input.batch_size must divide by optim.accumulate = {parts} times the {devices} device(s) of run.devices; "
-            f"it is {pictures}"
+            f"input.batch_size must divide by optim.accumulate = {parts} times the {mesh.size} device(s) of "
+            f"run.devices; it is {pictures}"
         )
 
 
-def _check_target(dataset: Dataset, config: Config) -> None:
+def check_target(dataset: Dataset, config: Config) -> None:
+    """Errors: ConfigError where the data have means only, and the loss or the weights need histograms."""
     c = config.loss
-    if c.target not in ("histogram", "mean"):
-        raise ConfigError(f"loss.target must be 'histogram' or 'mean', not {c.target!r}")
     if dataset.means_only and (c.target, c.reliability) != ("mean", "none"):
         raise ConfigError(
             f"{dataset.name} has the pictures' mean ratings only, which tell no histogram and no reliability: set "
             f"loss.target=mean and loss.reliability=none; they are {c.target} and {c.reliability}"
         )
-
-
-def prepare_evaluation(
-    config: Config, dataset: Dataset, facts: Facts, steps: int = 1, steps_per_epoch: int = 1
-) -> Experiment:
-    """A model for these facts; the steps shape the learning rates only."""
-    breakdown.check(dataset, config)
-    if config.run.native:
-        library.load()  # an error now where it is not built
-    model = mtp_nasnet.build(config.model, facts.ratings, len(facts.style_names))
-    initialise = jax.jit(
-        functools.partial(fresh_variables, model), compiler_options=compiler_options(run_once=True)
-    )
-    shapes = jax.eval_shape(initialise, config.seed)
-    sigmas = dict.fromkeys(model.outputs, jax.ShapeDtypeStruct((), np.float32))
-    optimiser = optim.build(
-        config.optim,
-        steps,
-        steps_per_epoch,
-        {**shapes["params"], "log_sigma": sigmas},
-        learn_sigma=config.loss.learn_sigma,
-    )
-    return Experiment(config, dataset, facts, data_mesh(config.run.devices), model, initialise, optimiser)
-
-
-def _steps(config: Config, plan: TrainPlan) -> int:
-    return math.ceil(config.train.epochs * plan.steps_per_epoch)
-
-
-def _labelled_share(task: str, labels: dict[str, np.ndarray], rows: np.ndarray) -> float:
-    """Share of the training pictures with a label; reliability may weigh one at zero, yet it counts."""
-    return float(np.mean(labels["style_weight"][rows] > 0)) if task == "style" else 1.0
-
-
-def fresh_variables(model: mtp_nasnet.MTPNasNet, seed: int | jax.Array) -> dict[str, Any]:
-    """Initial parameters and batch statistics; no array depends on a picture's size."""
-    # "rbg" compiles in seconds where the default generator takes half a minute for some hundred arrays
-    key = jax.random.key(seed, impl="rbg")
-    images = jnp.zeros((1, 63, 63, 3), jnp.uint8)
-    return dict(model.init(key, images, jnp.full((1, 2), 63, jnp.int32)))
-
-
-def new_state(experiment: Experiment) -> TrainState:
-    """Step 0, on the mesh: seeded weights, with the trunk's loaded where the configuration says so.
-
-    The distribution begins at the training split's mean histogram.
-    """
-    c = experiment.config
-    variables = experiment.initialise(c.seed)
-    columns = heads.starting_at(variables["params"]["heads"], experiment.facts.mean_histogram)
-    variables["params"] = {**variables["params"], "heads": columns}
-    if c.model.weights:
-        variables = pretrained.load_backbones(variables, c.model.weights, c.model.backbone)
-    return experiment.first_state(variables)
-
-
-def abstract_state(experiment: Experiment) -> Any:
-    """Shapes, types and places of the state, without its values."""
-    shapes = jax.eval_shape(experiment.initialise, experiment.config.seed)
-    return replicated_shapes(jax.eval_shape(experiment.first_state, shapes), experiment.mesh)

@@ -11,13 +11,13 @@ import jax
 
 from mtp.config import Config
 from mtp.data.batches.pipeline import Ahead
-from mtp.evaluation import rows as evaluate
+from mtp.evaluation.rows import point_metrics
 from mtp.runtime.checkpoint import Checkpoints
-from mtp.runtime.log import Progress, Writer
+from mtp.runtime.log import StepProgress, Writer
 from mtp.runtime.mesh import put_batch
-from mtp.training.experiment import Training, abstract_state, new_state
+from mtp.training.experiment import Training
 from mtp.training.programs import Programs
-from mtp.training.step import TrainState
+from mtp.training.state import TrainState
 
 
 class TrainingError(RuntimeError):
@@ -47,7 +47,7 @@ def compile_ahead(experiment: Training, step: int) -> Programs:
     """All programs of the run, the one that the batch of `step` needs first."""
     batches, parallel = experiment.abstract_batches(step), experiment.config.train.compile_in_parallel
     at_once = len(batches) if parallel else 1
-    return Programs(experiment.train_step, abstract_state(experiment), batches, experiment.mesh, at_once)
+    return Programs(experiment.train_step, experiment.abstract_state, batches, experiment.mesh, at_once)
 
 
 def restore_or_init(
@@ -59,8 +59,9 @@ def restore_or_init(
     """
     if checkpoints.latest_step() is None:
         writer.truncate(0)
-        return new_state(experiment)
-    state, there = checkpoints.restore(abstract_state(experiment))
+        return experiment.new_state()
+    model, others, there = checkpoints.restore(*experiment.abstract_state.parts())
+    state = TrainState.joined(model, others)
     for what, name in (
         ("training split", "split_sha256"),
         ("training pictures' files", "training_pictures_sha256"),
@@ -79,8 +80,21 @@ def validate(experiment: Training, state: TrainState) -> dict[str, float]:
     rows = experiment.dataset.indices("validation")
     if not len(rows):
         return {}
-    predictions = experiment.predict(state.evaluation_variables(), rows, experiment.config.eval.size)
-    return evaluate.point_metrics(experiment.dataset, predictions)
+    predictor = experiment.predictor.with_variables(state.evaluation_variables())
+    predictions = predictor.predict(experiment.dataset, rows, canvases=experiment.evaluation_canvases)
+    also = ("rmse", "srcc") if experiment.dataset.means_only else ("srcc",)
+    names = tuple(dict.fromkeys((experiment.criterion.metric, *also)))
+    return point_metrics(experiment.dataset, predictions, experiment.facts, experiment.config, names)
+
+
+def score(experiment: Training, metrics: Mapping[str, float]) -> float | None:
+    """What the best checkpoint is chosen by, higher is better: the criterion of the first trained task.
+
+    None without one (before an evaluation; where only means are known): the last step then counts as the best.
+    """
+    metric, better = experiment.criterion
+    value = metrics.get(metric)
+    return None if value is None else -value if better == "low" else value
 
 
 def train_until(
@@ -115,7 +129,7 @@ def train_until(
 class Report:
     """Writes a step's metrics, and stops the run after too many non-finite steps in a row."""
 
-    def __init__(self, config: Config, writer: Writer, progress: Progress):
+    def __init__(self, config: Config, writer: Writer, progress: StepProgress):
         self._config, self._writer, self._progress = config, writer, progress
         self._last = time.perf_counter()
         self.silent = True  # nothing told yet
@@ -158,7 +172,7 @@ def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | N
     state = restore_or_init(experiment, checkpoints, writer, meta)
     start = int(state.step)
     batches = experiment.batches.iterate(start, experiment.steps)
-    progress = Progress(
+    progress = StepProgress(
         experiment.steps, start, experiment.config.input.batch_size, experiment.config.log.every_steps
     )
     report = Report(experiment.config, writer, progress)
@@ -170,8 +184,7 @@ def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | N
             if metrics:
                 writer.write(stop, {f"validation/{k}": v for k, v in metrics.items()})
                 progress.say(stop, metrics)
-            # where only means are known there is none, and the last step counts as the best
-            checkpoints.save(int(state.step), state, dict(meta), metrics.get("emd_r2"))
+            checkpoints.save(int(state.step), *state.parts(), dict(meta), score(experiment, metrics))
             progress.resume()
             if stop_signal.received:
                 break

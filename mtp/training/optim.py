@@ -14,27 +14,6 @@ Transforms = dict[Hashable, optax.GradientTransformation]
 ALWAYS = -1  # freeze_steps of a backbone that never trains
 
 
-def labels(params: Any) -> Any:
-    """The group of every parameter: backbones are "trunk", heads "heads", log sigmas "sigma".
-
-    Errors: ValueError on a top-level name of no group.
-    """
-
-    def group(path: tuple, _: Any) -> str:
-        name = path[0].key
-        if name.startswith("backbone"):
-            return "trunk"
-        if name == "heads":
-            return "heads"
-        if name == "log_sigma":
-            return "sigma"
-        raise ValueError(
-            f"parameters must be named backbone*, heads or log_sigma; {name!r} belongs to no group"
-        )
-
-    return jax.tree_util.tree_map_with_path(group, params)
-
-
 def rates(config: Config, steps: int, steps_per_epoch: int) -> dict[str, optax.Schedule]:
     """Learning rate of each group against the step: linear warm-up, then cosine to zero or constant.
 
@@ -72,23 +51,27 @@ def _decayed(params: Any) -> Any:
 
 
 def build(
-    config: Config, steps: int, steps_per_epoch: int, params: Any, *, learn_sigma: bool
+    config: Config, steps: int, steps_per_epoch: int, groups: Any, *, learn_sigma: bool
 ) -> optax.GradientTransformation:
     """Clipping of the global gradient norm, then Adam or AdamW for each group.
 
-    What is frozen (the trunk up to optim.freeze_steps, sigma unless `learn_sigma`) does not move, does not
-    count in the norm, and its moments start with its first step.
-    Errors: ValueError where a group has no parameters.
+    groups: the group of every parameter, one of `GROUPS`, in the parameters' tree. What is frozen (the trunk up to
+    optim.freeze_steps, sigma unless `learn_sigma`) does not move, does not count in the norm, and its moments start
+    with its first step.
+    Errors: ValueError on another group.
     """
-    groups = labels(params)
     found = set(jax.tree.leaves(groups))
-    if found != set(GROUPS):
-        raise ValueError(f"the groups {', '.join(GROUPS)} must each have parameters; found {sorted(found)}")
-    frozen = {"trunk": config.freeze_steps, "heads": 0, "sigma": 0 if learn_sigma else ALWAYS}
+    unknown = found - set(GROUPS)
+    if unknown:
+        raise ValueError(
+            f"a parameter's group must be one of {', '.join(GROUPS)}, not {', '.join(sorted(unknown))}"
+        )
+    starts = {"trunk": config.freeze_steps, "heads": 0, "sigma": 0 if learn_sigma else ALWAYS}
+    frozen = {name: start for name, start in starts.items() if name in found}
     schedules = rates(config, steps, steps_per_epoch)
-    gates: Transforms = {name: _thawed(optax.identity(), start) for name, start in frozen.items()}
+    gates: Transforms = {name: _from_step(optax.identity(), start) for name, start in frozen.items()}
     moves: Transforms = {
-        name: _thawed(_adam(config, schedules[name], start), start) for name, start in frozen.items()
+        name: _from_step(_adam(config, schedules[name], start), start) for name, start in frozen.items()
     }
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
     return optax.chain(optax.partition(gates, groups), clip, optax.partition(moves, groups))
@@ -107,7 +90,7 @@ def _adam(config: Config, rate: optax.Schedule, start: int) -> optax.GradientTra
     return optax.chain(*steps)
 
 
-def _thawed(inner: optax.GradientTransformation, freeze_steps: int) -> optax.GradientTransformation:
+def _from_step(inner: optax.GradientTransformation, freeze_steps: int) -> optax.GradientTransformation:
     """`inner` from step `freeze_steps` on; no update, and no change of its state, before."""
     if freeze_steps == ALWAYS:
         return optax.set_to_zero()

@@ -1,6 +1,6 @@
 """The training step's programs, ready ahead of the loop: one of gradients a batch shape, one update for all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from typing import Any
 
@@ -8,24 +8,23 @@ import jax
 from jax.sharding import Mesh
 from jax.stages import Compiled, Lowered
 
-from mtp.data.batches.buckets import Shape
 from mtp.runtime.mesh import replicated, replicated_shapes
 from mtp.runtime.settings import compiler_options, return_freed_memory
-from mtp.training.step import TrainState, TrainStep
+from mtp.training.objective import Batch
+from mtp.training.state import TrainState
+from mtp.training.step import TrainStep
 
 
 class Programs:
     """(state, batch) -> (state, metrics), each program compiled on its own; the state is donated.
 
-    state: its arrays or their shapes; batches: the same of a batch of each canvas shape, in the order in which they
+    state: its arrays or their shapes; batches: the same of a batch of each shape of inputs, in the order in which they
     are needed. Programs are compiled in that order, the update beside the first of the gradients, `at_once` of the
     gradients at the same time.
-    A batch of any other shape is an error of the compiled program: nothing is ever compiled in the loop.
+    A batch of any other shape is an error (KeyError): nothing is ever compiled in the loop.
     """
 
-    def __init__(
-        self, step: TrainStep, state: TrainState, batches: Mapping[Shape, Any], mesh: Mesh, at_once: int
-    ):
+    def __init__(self, step: TrainStep, state: TrainState, batches: Sequence[Any], mesh: Mesh, at_once: int):
         # Python traces one thing at a time: two programs traced together would both be late
         tracing = ThreadPoolExecutor(1, thread_name_prefix="trace")
         options = compiler_options()
@@ -46,17 +45,21 @@ class Programs:
             return jax.jit(step.gradients, out_shardings=replicated(mesh)).lower(state, batch)
 
         workers = ThreadPoolExecutor(at_once, thread_name_prefix="compile")
-        (first, batch), *others = batches.items()
-        self._gradients = {first: start(workers, gradients, batch)}
+        first, *others = batches
+        self._gradients = {_shapes(first): start(workers, gradients, first)}
         self._update = start(ThreadPoolExecutor(1, thread_name_prefix="compile update"), update)
-        self._gradients |= {shape: start(workers, gradients, batch) for shape, batch in others}
+        self._gradients |= {_shapes(batch): start(workers, gradients, batch) for batch in others}
 
     def wait(self) -> int:
         """Until all are there; how many they are."""
         programs = [self._update, *self._gradients.values()]
         return len([program.result() for program in programs])
 
-    def __call__(self, state: TrainState, batch: Mapping[str, jax.Array]) -> tuple[TrainState, Mapping]:
-        height, width = batch["images"].shape[1:3]
-        gradients = self._gradients[height, width].result()(state, batch)
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Mapping]:
+        gradients = self._gradients[_shapes(batch)].result()(state, batch)
         return self._update.result()(state, gradients)
+
+
+def _shapes(batch: Batch) -> tuple:
+    """What tells the programs apart."""
+    return tuple((name, array.shape) for name, array in sorted(batch["inputs"].items()))

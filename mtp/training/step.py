@@ -1,87 +1,26 @@
-"""The training state and the pure steps on it."""
+"""The pure training step: gradients of a batch, and the state after them."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from flax import struct
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from mtp.config import Config
 from mtp.models.layers import BatchStatistics
-from mtp.models.mtp_nasnet import MTPNasNet, probabilities
+from mtp.models.model import Model
 from mtp.native import accelerated
-from mtp.training import losses, weighting
+from mtp.training import weighting
+from mtp.training.objective import Batch, Objective
+from mtp.training.state import SIGMA, TrainState
 
-Batch = Mapping[str, Array]
 Metrics = dict[str, Array]
 
 
-class TrainState(struct.PyTreeNode):
-    """All that influences later steps.
-
-    step: steps taken; skipped: those of them that changed nothing because something was not finite;
-    bad_steps: such steps in a row; average: moving average of params and batch_stats, None where off.
-    """
-
-    step: Array
-    skipped: Array
-    bad_steps: Array
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    average: Any
-
-    def evaluation_variables(self) -> dict[str, Any]:
-        """What evaluation uses: the moving average where there is one, with its own statistics."""
-        return self.average or {"params": self.params, "batch_stats": self.batch_stats}
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Objective:
-    """What is minimised: Eq. 1 over the tasks, each averaged over its nominal share of a batch.
-
-    denominators: nominal global batch size x labelled share of the training split, a task each.
-    """
-
-    config: Config
-    denominators: Mapping[str, float]
-    style_kind: str
-
-    def __call__(
-        self, logits: Mapping[str, Array], log_sigma: Mapping[str, Array], batch: Batch
-    ) -> tuple[Float[Array, ""], dict[str, Array]]:
-        """The loss of a batch and the tasks' own losses."""
-        c, task_losses, shares = self.config, {}, {}
-        for task in logits:
-            weights = batch[f"{task}_weight"]
-            values = self._per_picture(task, logits[task], batch[task])
-            task_losses[task] = losses.weighted_sum(values, weights, self.denominators[task])
-            shares[task] = jnp.sum(weights > 0) / self.denominators[task]
-        factors = {"two_category": c.two_category_factor, "style": c.style_factor}
-        total = weighting.total(
-            task_losses, log_sigma, {t: factors.get(t, 1.0) for t in logits}, shares, c.task_weight
-        )
-        return total, task_losses
-
-    def _per_picture(self, task: str, logits: Array, labels: Array) -> Float[Array, " B"]:
-        match task:
-            case "distribution" if self.config.target == "mean":
-                return losses.mean_rating(labels, logits)
-            case "distribution":
-                return losses.emd(labels, logits, r=self.config.emd_r, squared=self.config.emd_squared)
-            case "two_category":
-                return losses.two_category(labels, logits)
-            case _:
-                style = losses.style if self.style_kind == "softmax" else losses.style_bce
-                return style(labels, logits)
-
-
 class Gradients(NamedTuple):
-    """What a batch says of a state: the loss's gradient to each parameter, the statistics after it, its losses."""
+    """Of a batch: the loss's gradient to each parameter, the batch statistics after it, the losses."""
 
     params: Any
     batch_stats: Any
@@ -94,10 +33,10 @@ class TrainStep:
 
     Its two halves can be programs of their own: `gradients` depends on the batch's shape, `update` does not.
     pretrained: the trunk began from loaded weights, so its running statistics are worth keeping.
-    native: the model runs on the kernels of `mtp.native`.
+    native: the network runs on the kernels of `mtp.native`.
     """
 
-    model: MTPNasNet
+    model: Model
     objective: Objective
     optimiser: optax.GradientTransformation
     config: Config
@@ -109,15 +48,16 @@ class TrainStep:
 
     def update(self, state: TrainState, gradients: Gradients) -> tuple[TrainState, Metrics]:
         """The state after the batch, and its metrics; where something is not finite, only the counters change."""
-        slopes = _freeze_trunk(gradients.params, self._frozen(state))
-        norm = optax.tree.norm(slopes)
+        found = self._of_trained_groups(gradients.params, self._frozen(state))
+        norm = optax.tree.norm(found)
         finite = jnp.isfinite(gradients.metrics["loss"]) & jnp.isfinite(norm)
-        updates, opt_state = self.optimiser.update(slopes, state.opt_state, state.params)
-        params = self._projected(optax.apply_updates(state.params, updates))
+        updates, opt_state = self.optimiser.update(found, state.opt_state, state.trainable)
+        params: Any = optax.apply_updates(state.trainable, updates)
+        log_sigma = self._projected(params.pop(SIGMA))
         average = self._averaged(state, params, gradients.batch_stats)
-        moved = (params, gradients.batch_stats, opt_state, average)
-        kept = (state.params, state.batch_stats, state.opt_state, state.average)
-        params, batch_stats, opt_state, average = jax.tree.map(
+        moved = (params, gradients.batch_stats, log_sigma, opt_state, average)
+        kept = (state.params, state.batch_stats, state.log_sigma, state.opt_state, state.average)
+        params, batch_stats, log_sigma, opt_state, average = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), moved, kept
         )
         bad = jnp.logical_not(finite).astype(jnp.int32)
@@ -127,10 +67,11 @@ class TrainStep:
             bad_steps=(state.bad_steps + 1) * bad,
             params=params,
             batch_stats=batch_stats,
+            log_sigma=log_sigma,
             opt_state=opt_state,
             average=average,
         )
-        sigmas = {f"log_sigma_{task}": value for task, value in params["log_sigma"].items()}
+        sigmas = {f"log_sigma_{task}": value for task, value in log_sigma.items()}
         counts = {"bad_steps": state.bad_steps, "skipped_steps": state.skipped}
         return state, gradients.metrics | sigmas | counts | {"gradient_norm": norm}
 
@@ -143,10 +84,12 @@ class TrainStep:
             index, micro = part
             statistics = BatchStatistics(self._momentum(taken + index), frozen)
             loss_of = accelerated(self._loss) if self.native else self._loss
-            slope = jax.value_and_grad(loss_of, has_aux=True)
-            (loss, (batch_stats, tasks)), slopes = slope(state.params, sums.batch_stats, micro, statistics)
+            of_loss = jax.value_and_grad(loss_of, has_aux=True)
+            (loss, (batch_stats, tasks)), found = of_loss(
+                state.trainable, sums.batch_stats, micro, statistics
+            )
             metrics = {"loss": loss} | {f"loss_{task}": value for task, value in tasks.items()}
-            return Gradients(_plus(sums.params, slopes), batch_stats, _plus(sums.metrics, metrics)), None
+            return Gradients(_plus(sums.params, found), batch_stats, _plus(sums.metrics, metrics)), None
 
         start = self.no_gradients(state)
         if n == 1:
@@ -155,9 +98,9 @@ class TrainStep:
         return jax.lax.scan(add, start, (jnp.arange(n), micro))[0]
 
     def no_gradients(self, state: TrainState) -> Gradients:
-        """What no picture at all would say."""
+        """Of a batch without a picture: zeros, and the batch statistics as they are."""
         names = ("loss", *(f"loss_{task}" for task in self.model.outputs))
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
+        zeros = jax.tree.map(jnp.zeros_like, state.trainable)
         return Gradients(zeros, state.batch_stats, dict.fromkeys(names, jnp.zeros(())))
 
     def _frozen(self, state: TrainState) -> Array:
@@ -166,18 +109,23 @@ class TrainStep:
         return jnp.asarray(freeze_steps < 0) | (state.step < freeze_steps)
 
     def _loss(
-        self, params: Any, batch_stats: Any, batch: Batch, statistics: BatchStatistics
+        self, trainable: Any, batch_stats: Any, batch: Batch, statistics: BatchStatistics
     ) -> tuple[Array, tuple[Any, dict[str, Array]]]:
-        weights = {name: value for name, value in params.items() if name != "log_sigma"}
-        logits, changed = self.model.apply(
-            {"params": weights, "batch_stats": batch_stats},
-            batch["images"],
-            batch["sizes"],
-            statistics,
-            mutable=["batch_stats"],
-        )
-        total, tasks = self.objective(logits, params["log_sigma"], batch)
-        return total, (changed["batch_stats"], tasks)
+        params = {name: value for name, value in trainable.items() if name != SIGMA}
+        variables = {"params": params, "batch_stats": batch_stats}
+        logits, batch_stats = self.model.logits(variables, batch["inputs"], statistics)
+        total, tasks = self.objective(logits, trainable[SIGMA], batch)
+        return total, (batch_stats, tasks)
+
+    def _of_trained_groups(self, gradients: Any, frozen: Array) -> Any:
+        """Zero for the trunk while it is frozen."""
+        groups = self.model.groups
+        return {
+            name: jax.tree.map(lambda g: jnp.where(frozen, 0, g), tree)
+            if groups.get(name) == "trunk"
+            else tree
+            for name, tree in gradients.items()
+        }
 
     def _momentum(self, updates: Array) -> Array | float:
         """From scratch m (1 - m^t) / (1 - m^(t+1)): the running average then weighs its start by nothing."""
@@ -186,11 +134,9 @@ class TrainStep:
         m, t = self.config.model.bn_momentum, updates.astype(jnp.float32)
         return m * (1 - m**t) / (1 - m ** (t + 1))
 
-    def _projected(self, params: Any) -> Any:
+    def _projected(self, log_sigma: Any) -> Any:
         low, high = self.config.loss.log_sigma_range
-        if not self.config.loss.learn_sigma:
-            return params
-        return {**params, "log_sigma": weighting.project(params["log_sigma"], low, high)}
+        return weighting.project(log_sigma, low, high) if self.config.loss.learn_sigma else log_sigma
 
     def _averaged(self, state: TrainState, params: Any, batch_stats: Any) -> Any:
         """Moving average of weights and statistics; early on with a shorter memory."""
@@ -205,40 +151,3 @@ class TrainStep:
 
 def _plus(a: Any, b: Any) -> Any:
     return jax.tree.map(jnp.add, a, b)
-
-
-def _freeze_trunk(gradients: Any, frozen: Array) -> Any:
-    return {
-        name: jax.tree.map(lambda g: jnp.where(frozen, 0, g), tree) if name.startswith("backbone") else tree
-        for name, tree in gradients.items()
-    }
-
-
-def initial_state(
-    variables: Mapping[str, Any],
-    log_sigma: Mapping[str, float],
-    optimiser: optax.GradientTransformation,
-    ema: bool,
-) -> TrainState:
-    """Step 0 from the model's initial (or loaded) variables."""
-    params = {**variables["params"], "log_sigma": {t: jnp.float32(s) for t, s in log_sigma.items()}}
-    batch_stats = variables["batch_stats"]
-    return TrainState(
-        step=jnp.zeros((), jnp.int32),
-        skipped=jnp.zeros((), jnp.int32),
-        bad_steps=jnp.zeros((), jnp.int32),
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=optimiser.init(params),
-        # copies: the state is donated, and no buffer can be given away twice
-        average=jax.tree.map(jnp.copy, {"params": params, "batch_stats": batch_stats}) if ema else None,
-    )
-
-
-def eval_step(
-    model: MTPNasNet, style_kind: str, variables: Any, images: Array, sizes: Array
-) -> dict[str, Array]:
-    """Probabilities of a canvas batch under running statistics."""
-    params = {name: value for name, value in variables["params"].items() if name != "log_sigma"}
-    logits: Any = model.apply({"params": params, "batch_stats": variables["batch_stats"]}, images, sizes)
-    return probabilities(logits, style_kind)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from mtp.config import ConfigError
 from mtp.ratings import histograms, mean_and_std
 
 TaskValues = Mapping[str, Float[Array, ""]]
@@ -37,31 +36,6 @@ def project(log_sigma: TaskValues, low: float, high: float) -> TaskValues:
     return jax.tree.map(lambda s: jnp.clip(s, low, high), log_sigma)
 
 
-class RatingScale(NamedTuple):
-    """threshold: a mean above is high; delta: half-width of the ambiguous middle; tau: see `reliability`."""
-
-    threshold: float
-    delta: float
-    tau: float
-
-
-def rating_scale(
-    ratings: int, threshold: float | None = None, delta: float | None = None, tau: float | None = None
-) -> RatingScale:
-    """Values in ratings; None means the scale's own: AVA's 5, 1, .5, else (K+1)/2, (K-1)/9, .5 (K-1)/9.
-
-    Errors: ConfigError on a threshold outside the scale, above which every picture or none would be high.
-    """
-    step = (ratings - 1) / 9
-    middle = 5.0 if ratings == 10 else (ratings + 1) / 2
-    if threshold is not None and not 1 <= threshold < ratings:
-        raise ConfigError(f"loss.threshold must lie within the ratings 1..{ratings}, not be {threshold:g}")
-    derived = (middle, step, 0.5 * step)
-    return RatingScale(
-        *(d if v is None else v for d, v in zip(derived, (threshold, delta, tau), strict=True))
-    )
-
-
 class Reliability(NamedTuple):
     """The constants that the weights' formulas take from the training split.
 
@@ -85,19 +59,22 @@ def fit_reliability(votes: np.ndarray, kind: str, threshold: float, tau: float) 
 
 def reliability(
     votes: np.ndarray, kind: str, threshold: float, tau: float, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (N,) of the training pictures in the distribution and the two-category loss, each of mean 1.
+) -> dict[str, np.ndarray]:
+    """Weights (N,) of the training pictures in the losses of the tasks that have such weights, of mean 1.
 
-    Section 3.3 gives no formula; these are ours. "variance": clip(median var / var, 1/4, 4), and
-    1 - exp(-(mean - threshold)^2 / (2 tau^2)). "votes": n / (n + median n) for both. "permuted": "variance"
-    shuffled over the pictures, a control. "none": ones.
+    Section 3.3 gives no formula; these are ours. "variance": clip(median var / var, 1/4, 4) for the distribution, and
+    1 - exp(-(mean - threshold)^2 / (2 tau^2)) for the category. "votes": n / (n + median n) for both. "permuted":
+    "variance" shuffled over the pictures, a control. "none": ones.
     """
     fit = fit_reliability(votes, kind, threshold, tau)
     distribution, two_category = _unscaled(votes, kind, fit.median, threshold, tau)
     if kind == "permuted":
         order = np.random.default_rng([seed, 0]).permutation(len(votes))
         distribution, two_category = distribution[order], two_category[order]
-    return distribution / fit.distribution_mean, two_category / fit.two_category_mean
+    return {
+        "distribution": distribution / fit.distribution_mean,
+        "two_category": two_category / fit.two_category_mean,
+    }
 
 
 def _unscaled(

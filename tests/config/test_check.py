@@ -54,7 +54,7 @@ def just_outside(kind):
             inside = [(entry,) * (kind.length or 1) for entry in just_outside(kind.of)]
             return [(), 1, *inside]
         case Pattern():
-            return ["no such rule", "long=31", "long=", "trained ", None]
+            return ["no such rule", "long=31", "long=", "trained ", "warp=31", "crop", "area=999", None]
         case Text():
             return [None, 1, *([""] if not kind.empty else [])]
     raise TypeError(kind)
@@ -82,7 +82,7 @@ def test_limits_themselves_can_be(name):
 
 
 def test_every_record_is_complete():
-    assert len(OPTIONS) == 86
+    assert len(OPTIONS) == 89
     assert set(flat(get_config())) == set(OPTIONS)
     assert {name for name, o in OPTIONS.items() if isinstance(o.kind, Named)} == set(KNOWN)
     for option in OPTIONS.values():
@@ -164,7 +164,7 @@ def test_any_subset_of_the_tasks_can_be_trained(size):
         ({"optim__accumulate": 3}, "input.batch_size must divide by optim.accumulate = 3"),
         ({"run__devices": 3}, "input.batch_size must divide by"),
         ({"model__trunks": 3}, "model.trunks must be 1, or as many as the columns"),
-        ({"loss__log_sigma": (0.5,)}, "loss.log_sigma must have a value for each of the tasks ('distribution', "),
+        ({"loss__log_sigma": (0.5,) * 4}, "loss.log_sigma must have no more values than there are tasks"),
         ({"loss__log_sigma_range": (1.0, 1.0)}, "loss.log_sigma_range must ascend"),
         ({"loss__learn_sigma": True, "loss__log_sigma": (0.0, 0.0, 3.0)}, "loss.log_sigma must begin within"),
     ],
@@ -185,7 +185,10 @@ def test_options_that_exclude_one_another(changes, message):
         {"model__trunks": 1, "model__columns": ("gap",)},
         {"loss__delta": 0.0, "loss__threshold": 3, "loss__tau": 0.1},
         {"loss__log_sigma": (0.0, 0.0, 3.0)},
+        {"loss__log_sigma": (0.5,)},
         {"eval__size": "long=32", "eval__also_size": "long=1000"},
+        {"eval__size": "warp=96", "eval__also_size": "area=1024", "input__fit": "crop"},
+        {"input__order": "native", "input__size": "area=50000"},
     ],
     ids=str,
 )
@@ -210,6 +213,10 @@ def test_a_wrong_value_is_told_once_and_not_again_by_the_rules():
         ({"model__spp_pool": "average", "model__columns": ("gap",)}, ["model.spp_pool"]),
         ({"data__demo_seed": 1}, ["data.demo_seed"]),
         ({"input__canvases": 3}, ["input.canvases"]),
+        ({"input__fit": "crop"}, []),
+        ({"input__fit": "pad", "input__order": "native"}, ["input.fit"]),
+        ({"input__size": "trained"}, ["input.size"]),
+        ({"input__size": "trained", "input__order": "native", "input__sizes": ((48, 48),)}, []),
         ({"eval__also_size": "native"}, ["eval.also_size"]),
         ({"eval__also_size": "trained", "optim__trunk_rate": 1.0, "loss__emd_squared": True}, []),
     ],

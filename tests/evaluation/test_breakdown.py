@@ -7,12 +7,17 @@ import pytest
 
 from mtp.config import ConfigError, get_config
 from mtp.data.schema import Dataset
-from mtp.evaluation import breakdown
+from mtp.evaluation import breakdown, plan
 from mtp.evaluation.distances import emd
-from mtp.evaluation.rows import Facts, Predictions, metric_rows
+from mtp.evaluation.rows import metric_rows
 from mtp.evaluation.statistics import average_precision
+from mtp.inference.facts import Facts
+from mtp.inference.models import build_model
+from mtp.inference.predictions import Predictions
+from mtp.inference.predictor import Predictor
 from mtp.ratings import histograms
 from mtp.report import tables
+from mtp.runtime.mesh import data_mesh
 
 N, K, S = 60, 10, 3
 RNG = np.random.default_rng(0)
@@ -57,13 +62,20 @@ def predict(indices):
     rng = np.random.default_rng(len(indices))
     return Predictions(
         np.asarray(indices),
-        rng.dirichlet(np.ones(K), len(indices)),
-        rng.random(len(indices)),
-        rng.random((len(indices), S)),
+        {
+            "distribution": rng.dirichlet(np.ones(K), len(indices)),
+            "two_category": rng.random(len(indices)),
+            "style": rng.random((len(indices), S)),
+        },
     )
 
 
 FACTS = Facts(K, NAMES, "softmax", 5.0, 1.0, 0.5, (0.1,) * K)
+
+
+def untrained(config):
+    """A predictor of a configuration; its network is built and has no variables."""
+    return Predictor.of(config, FACTS, build_model(config, FACTS), {}, mesh=data_mesh(1))
 
 
 def test_a_row_for_each_value(dataset, config):
@@ -85,15 +97,15 @@ def test_a_column_that_is_not_there(dataset, config):
     with pytest.raises(
         ConfigError, match=r"eval\.by must be a metadata column of x \(category\), not 'theme'"
     ):
-        breakdown.check(dataset, config)
+        plan.check(untrained(config), dataset)
     config.eval.by = ""
-    breakdown.check(dataset, config)
+    assert plan.check(untrained(config), dataset) == ()
     assert breakdown.by_metadata(dataset, predict(dataset.indices("test")), FACTS, config) == []
 
 
 def test_style_protocols(dataset, config):
-    more = breakdown.elsewhere(dataset, "test")
-    assert more.tolist() == list(range(10)) and not len(breakdown.elsewhere(dataset, "validation"))
+    more = plan.elsewhere(dataset, "test")
+    assert more.tolist() == list(range(10)) and not len(plan.elsewhere(dataset, "validation"))
     sets = [predict(dataset.indices("test")), predict(more)]
     rows = breakdown.style_protocols(dataset, sets, FACTS, config)
     assert [(r["row"], r["pictures"], r["trained_on"]) for r in rows] == [
@@ -127,7 +139,7 @@ def test_tables_show_them(dataset, config):
             *breakdown.by_metadata(dataset, predictions, FACTS, config),
         ],
         "styles": breakdown.style_protocols(
-            dataset, [predictions, predict(breakdown.elsewhere(dataset, "test"))], FACTS, config
+            dataset, [predictions, predict(plan.elsewhere(dataset, "test"))], FACTS, config
         ),
         "split": {"name": "test", "sha256": "0" * 64, "pictures": 40},
         "config": {"data": {"name": "x"}},

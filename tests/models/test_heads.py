@@ -13,8 +13,8 @@ MAPS = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4, 5, 24)).astype(np
 
 
 def run(module, x=MAPS, sizes=SIZES):
-    variables = module.init(jax.random.key(0), x, sizes)
-    return module.apply(variables, x, sizes), variables
+    variables = jax.jit(module.init)(jax.random.key(0), x, sizes)
+    return jax.jit(module.apply)(variables, x, sizes), variables
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_each_picture_alone_gives_the_same_logits(column):
     together, variables = run(column)
     assert {task: x.shape for task, x in together.items()} == {t: (4, n) for t, n in OUTPUTS.items()}
     for i, (h, w) in enumerate(np.asarray(SIZES[:3])):
-        alone = column.apply(variables, MAPS[i : i + 1, 4 - h :, 5 - w :], SIZES[i : i + 1])
+        alone = jax.jit(column.apply)(variables, MAPS[i : i + 1, 4 - h :, 5 - w :], SIZES[i : i + 1])
         for task in OUTPUTS:
             np.testing.assert_allclose(together[task][i], alone[task][0], rtol=1e-4, atol=1e-5)
     assert all(jnp.isfinite(x).all() for x in together.values())  # an empty slot too
@@ -93,6 +93,25 @@ def test_every_picture_begins_near_the_given_histogram(fcn):
     assert begun["fcn"]["distribution"]["bias"] is not begun["spp"]["distribution"]["bias"]
 
 
-def test_unknown_average():
-    with pytest.raises(ValueError, match=r"model\.fcn_average must be"):
-        run(FcnColumn(OUTPUTS, average="median"))
+@pytest.mark.parametrize(
+    "column",
+    [GapColumn(OUTPUTS), FcnColumn(OUTPUTS), FcnColumn(OUTPUTS, 0)],
+    ids=["gap", "fcn", "fcn linear"],
+)
+def test_the_logits_are_the_mean_of_the_cells_logits(column):
+    logits, variables = run(column)
+    _, sown = column.apply(variables, MAPS, SIZES, mutable=["intermediates"])
+    (cells,) = sown["intermediates"]["cells"]
+    for task in OUTPUTS:
+        for i, (h, w) in enumerate(np.asarray(SIZES[:3])):
+            inside = cells[task][i, 4 - h :, 5 - w :]
+            np.testing.assert_allclose(inside.mean((0, 1)), logits[task][i], rtol=1e-4, atol=1e-5)
+
+
+def test_the_mean_of_the_cells_probabilities_is_the_softmax_columns_distribution():
+    column = FcnColumn(OUTPUTS, 8, "softmax")
+    logits, variables = run(column)
+    _, sown = column.apply(variables, MAPS, SIZES, mutable=["intermediates"])
+    (cells,) = sown["intermediates"]["cells"]
+    mean = jax.nn.softmax(cells["style"][0, 1:]).mean((0, 1))
+    np.testing.assert_allclose(mean, jax.nn.softmax(logits["style"][0]), rtol=1e-4)

@@ -1,5 +1,7 @@
 """Keras weight files: both formats, with and without the classifier, and files that do not fit."""
 
+import hashlib
+
 import h5py
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,8 @@ import requests
 from keras.src.applications.nasnet import NASNet as KerasFunction
 from keras.src.legacy.saving import legacy_h5_format
 
-from mtp.models import pretrained
+from mtp.config import get_config
+from mtp.models import mtp_nasnet, pretrained
 from mtp.models.keras_order import saved_layers
 from mtp.models.nasnet import NASNET_A, NASNet
 from mtp.models.pretrained import WeightsError
@@ -184,19 +187,32 @@ def test_what_is_not_a_weights_file(template, tmp_path):
         pretrained.read(path, "tiny", template)
 
 
-def test_both_trunks_get_the_weights(legacy, template):
-    fresh = {
-        kind: jax.tree.map(
-            lambda x: jnp.zeros(x.shape), {"backbone": template[kind], "backbone_spp": template[kind]}
-        )
-        for kind in ("params", "batch_stats")
-    }
+def test_a_trunk_gets_the_weights(legacy, with_top, template):
+    loaded = pretrained.load(template, str(legacy), "tiny")
+    found, expected = arrays(pretrained.Weights(**loaded, top=None)), keras_arrays(with_top)
+    assert {key for key in expected if key[0] != "predictions"} == set(found)
+    for key, values in found.items():
+        np.testing.assert_array_equal(values, expected[key])
+
+
+def test_a_file_is_named_by_its_hash(legacy):
+    told = pretrained.origin(str(legacy), "tiny")
+    assert told["file"] == "weights.h5"
+    assert told["sha256"] == hashlib.sha256(legacy.read_bytes()).hexdigest()
+    assert pretrained.origin("", "tiny") == {"weights": "from scratch"}
+
+
+def test_every_trunk_of_a_model_gets_the_weights(legacy, with_top):
+    config = get_config().model
+    config.update({"backbone": "tiny", "trunks": 2, "fcn_hidden": 8})
+    model = mtp_nasnet.build(config, 5, 3)
+    fresh = jax.tree.map(lambda x: jnp.zeros(x.shape), jax.eval_shape(model.init, 0))
     fresh["params"]["heads"] = {"w": jnp.ones(3)}
-    loaded = pretrained.load_backbones(fresh, str(legacy), "tiny")
+    loaded = model.load(fresh, str(legacy))
+    stem = np.asarray(with_top.get_layer("stem_conv1").kernel)
     for name in ("backbone", "backbone_spp"):
-        assert float(jnp.abs(loaded["params"][name]["stem_conv1"]["kernel"]).max()) > 0
+        np.testing.assert_array_equal(loaded["params"][name]["stem_conv1"]["kernel"], stem)
     np.testing.assert_array_equal(loaded["params"]["heads"]["w"], 1)
-    assert pretrained.origin(str(legacy), "tiny")["file"] == "weights.h5"
 
 
 def test_without_network_the_error_says_what_to_fetch_and_where_to_put_it(monkeypatch):

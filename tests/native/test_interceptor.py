@@ -8,8 +8,9 @@ import optax
 import pytest
 
 from mtp.config import get_config
-from mtp.data.schema import Dataset
-from mtp.evaluation.rows import Facts
+from mtp.inference.facts import Facts
+from mtp.inference.models import build_model
+from mtp.inference.predictor import Predictor
 from mtp.models import mtp_nasnet
 from mtp.models.cells import NORMAL, REDUCTION, Average, Cell, CellTable, Identity, Separable
 from mtp.models.layers import (
@@ -25,9 +26,12 @@ from mtp.models.pools import AveragePool, StridedAveragePool
 from mtp.models.recompute import recomputed
 from mtp.native import accelerated
 from mtp.ops.canvas import halved_sizes, masked, to_float
+from mtp.runtime.mesh import data_mesh
 from mtp.runtime.settings import compiler_options
 from mtp.training import experiment
-from mtp.training.step import Objective, TrainStep, initial_state
+from mtp.training.objective import Objective
+from mtp.training.state import initial_state
+from mtp.training.step import TrainStep
 
 pytestmark = pytest.mark.usefixtures("kernels")
 SIZES = np.array([(41, 64), (65, 33)], np.int32)
@@ -214,20 +218,20 @@ def stepped(is_native, remat=False):
     config.model.backbone, config.model.remat = "tiny", remat
     config.model.fcn_hidden = 8
     model = mtp_nasnet.build(config.model, 5, 0)
+    inputs = {"images": jnp.asarray(IMAGES), "sizes": jnp.asarray(SIZES)}
+    truth = np.random.default_rng(0).dirichlet(np.ones(5), 2).astype(np.float32)
     batch = {
-        "images": IMAGES,
-        "sizes": SIZES,
-        "distribution": np.random.default_rng(0).dirichlet(np.ones(5), 2).astype(np.float32),
-        "two_category": np.array([0, 1], np.float32),
-        "distribution_weight": np.ones(2, np.float32),
-        "two_category_weight": np.ones(2, np.float32),
+        "inputs": inputs,
+        "labels": {"distribution": truth, "two_category": np.array([0, 1], np.float32)},
+        "weights": {"distribution": np.ones(2, np.float32), "two_category": np.ones(2, np.float32)},
     }
     optimiser = optax.sgd(0.1)
     objective = Objective(config.loss, {"distribution": 2.0, "two_category": 2.0}, "softmax")
     step = TrainStep(model, objective, optimiser, config, False, is_native)
-    variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), IMAGES, SIZES)
+    variables = jax.jit(model.init)(0)
     state = initial_state(variables, {"distribution": 0.5, "two_category": 0.9}, optimiser, ema=False)
-    logits = jax.jit(accelerated(model.apply) if is_native else model.apply)(variables, IMAGES, SIZES)
+    infer = accelerated(model.logits) if is_native else model.logits
+    logits, _ = jax.jit(infer)(variables, inputs)
     return logits, *jax.jit(step, compiler_options=compiler_options())(state, batch)
 
 
@@ -244,14 +248,6 @@ def test_a_tiny_model_and_its_training_step_are_the_same(remat):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
-def one_picture():
-    return Dataset(
-        name="one", images=("a.png",), votes=np.ones((1, 5), np.int64), sizes=np.array([[40, 50]], np.int32),
-        splits=("test",), groups=None, styles=np.zeros((1, 0), np.float32), style_names=(), metadata={},
-        read=lambda _: b"",
-    )  # fmt: skip
-
-
 def facts():
     return Facts(
         ratings=5, style_names=(), style_kind="softmax", threshold=3.0, delta=0.4, tau=0.2,
@@ -261,9 +257,13 @@ def facts():
 
 @pytest.mark.parametrize("is_native", [False, True])
 def test_the_configuration_chooses_the_path(is_native):
+    """Of predictions and of training."""
     config = get_config()
     config.model.backbone, config.run.native = "tiny", is_native
-    prepared = experiment.prepare_evaluation(config, one_picture(), facts())
-    variables = jax.eval_shape(prepared.initialise, 0)
-    text = prepared.forward.lower(variables, IMAGES, SIZES).as_text()
+    model = build_model(config, facts())
+    variables = jax.eval_shape(model.init, 0)
+    predictor = Predictor.of(config, facts(), model, variables, mesh=data_mesh(1))
+    text = predictor.programs.probabilities.lower(variables, {"images": IMAGES, "sizes": SIZES}).as_text()
     assert ("@SeparableForward(" in text) == is_native
+    objective = Objective(config.loss, {}, "softmax")
+    assert experiment.build_step(config, model, objective, optax.sgd(0.1)).native == is_native

@@ -9,7 +9,7 @@ import sys
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from mtp.runtime.log import Progress, Writer
+from mtp.runtime.log import StepProgress, Writer
 
 
 def records(workdir):
@@ -92,7 +92,7 @@ def test_tensorboard_is_told_which_events_a_resumed_run_writes_again(tmp_path):
 
 
 def test_plain_lines_where_there_is_no_terminal(capsys):
-    progress = Progress(total=20, initial=4, batch_size=8, every_steps=5)
+    progress = StepProgress(total=20, initial=4, batch_size=8, every_steps=5)
     for step in range(5, 21):
         progress.update(step, loss=1 / step, waited=0.5)
     progress.say(20, {"emd_r2": 0.0625})
@@ -109,7 +109,7 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
 
 def test_pictures_per_second_count_the_steps_of_this_start_only(capsys, monkeypatch):
     now = [100.0]
-    progress = Progress(total=1000, initial=900, batch_size=8, every_steps=1)
+    progress = StepProgress(total=1000, initial=900, batch_size=8, every_steps=1)
     monkeypatch.setattr(progress._bar, "_time", lambda: now[0])
     progress._bar.start_t = progress._bar.last_print_t = now[0]
     for step in (901, 902, 903):
@@ -123,7 +123,7 @@ def test_pictures_per_second_count_the_steps_of_this_start_only(capsys, monkeypa
 
 def test_an_evaluation_between_two_steps_is_no_part_of_the_speed(capsys, monkeypatch):
     now = [100.0]
-    progress = Progress(total=100, initial=0, batch_size=8, every_steps=1)
+    progress = StepProgress(total=100, initial=0, batch_size=8, every_steps=1)
     monkeypatch.setattr(progress._bar, "_time", lambda: now[0])
     progress._bar.start_t = progress._bar.last_print_t = now[0]
     for step in range(1, 8):
@@ -144,7 +144,7 @@ class Terminal(io.StringIO):
 def test_a_bar_on_a_terminal(capsys, monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    progress = Progress(total=20, initial=0, batch_size=8, every_steps=5)
+    progress = StepProgress(total=20, initial=0, batch_size=8, every_steps=5)
     progress.update(20, loss=0.125, waited=0.0)
     progress.close()
     shown = terminal.getvalue()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from mtp.runtime.mesh import data_mesh, put_batch, replicated
+from mtp.runtime.mesh import batch_sharding, data_mesh, put_batch, replicated
 
 TWO_DEVICES = """
 import jax, numpy as np
@@ -62,8 +62,11 @@ def test_devices_that_are_not_there_are_an_error(devices):
 def test_a_batch_keeps_its_values_and_types():
     mesh = data_mesh(1)
     batch = {"images": np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3), "sizes": np.ones((2, 2), np.int32)}
+    parts = put_batch({"inputs": batch, "weights": {"style": np.ones(2, np.float32)}}, mesh)
+    assert parts["weights"]["style"].sharding == batch_sharding(mesh)
     placed = put_batch(batch, mesh)
     for name, array in batch.items():
+        np.testing.assert_array_equal(parts["inputs"][name], array)
         assert placed[name].dtype == array.dtype
         np.testing.assert_array_equal(placed[name], array)
     assert replicated(mesh).is_fully_replicated

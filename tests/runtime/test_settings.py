@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mtp.config import get_config
-from mtp.data.batches import buckets
+from mtp.data.batches.views import Spec, empty_batch, place, slot_of
 from mtp.runtime import settings
 from mtp.runtime.mesh import data_mesh, put_batch
 
@@ -56,9 +56,12 @@ def test_arrays_and_temporaries_of_programs_get_pages_that_were_there_before():
 @pytest.mark.parametrize("side", [33, 401, 402, 403])
 def test_a_batch_of_pictures_is_not_copied(side):
     picture = np.ones((side, side, 3), np.uint8)
-    images, _ = buckets.place([picture], (side, side), 2)
-    placed = put_batch({"images": images}, data_mesh(1))["images"]
-    assert placed.unsafe_buffer_pointer() == images.ctypes.data
+    spec = {"images": Spec((side, side, 3), np.dtype(np.uint8)), "sizes": Spec((2,), np.dtype(np.int32))}
+    batch = empty_batch(spec, 2)
+    place(slot_of(batch, 0), picture, lambda sizes: sizes)
+    placed = put_batch(batch, data_mesh(1))
+    for name, array in batch.items():
+        assert placed[name].unsafe_buffer_pointer() == array.ctypes.data
 
 
 def test_deterministic_sums_are_asked_of_xla_once(monkeypatch, tmp_path):

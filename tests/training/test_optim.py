@@ -1,5 +1,6 @@
 """Groups, schedules, clipping, decay and freezing against closed forms."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,7 @@ import optax
 import pytest
 
 from mtp.config import get_config
+from mtp.models.model import Model
 from mtp.training import optim
 
 STEPS, EPOCH = 100, 10
@@ -39,7 +41,7 @@ def gradients_of(params, seed=1):
 
 def run(c, params, gradients, learn_sigma=False):
     """The update of each step, one for each tree of gradients."""
-    optimiser = optim.build(c, STEPS, EPOCH, params, learn_sigma=learn_sigma)
+    optimiser = optim.build(c, STEPS, EPOCH, groups_of(params), learn_sigma=learn_sigma)
     state, updates = optimiser.init(params), []
     step = jax.jit(optimiser.update)
     for g in gradients:
@@ -54,8 +56,17 @@ def assert_trees_close(a, b, rtol=1e-5):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=rtol, atol=1e-12), a, b)
 
 
+def groups_of(params):
+    """The group of every parameter: those of a model's trees at the top, and sigma's."""
+    model = Model(
+        nn.Module(), {}, dict, groups={"backbone": "trunk", "backbone_spp": "trunk", "heads": "heads"}
+    )
+    network = {name: tree for name, tree in params.items() if name != "log_sigma"}
+    return {**model.group_of_parameters(network), "log_sigma": dict.fromkeys(params["log_sigma"], "sigma")}
+
+
 def test_every_parameter_has_the_group_of_its_top_level_name(params):
-    groups = optim.labels(params)
+    groups = groups_of(params)
     assert jax.tree.structure(groups) == jax.tree.structure(params)
     assert {name: set(jax.tree.leaves(tree)) for name, tree in groups.items()} == {
         "backbone": {"trunk"},
@@ -65,15 +76,25 @@ def test_every_parameter_has_the_group_of_its_top_level_name(params):
     }
 
 
-def test_a_name_of_no_group_is_an_error_that_says_it(params):
-    with pytest.raises(ValueError, match="'adapter' belongs to no group"):
-        optim.labels({**params, "adapter": {"kernel": jnp.ones(1)}})
+def test_a_name_of_no_group_is_an_error(params):
+    with pytest.raises(KeyError, match="adapter"):
+        groups_of({**params, "adapter": {"kernel": jnp.ones(1)}})
 
 
-def test_a_group_without_parameters_is_an_error(params):
-    del params["heads"]
-    with pytest.raises(ValueError, match=r"must each have parameters; found \['sigma', 'trunk'\]"):
-        optim.build(config(), STEPS, EPOCH, params, learn_sigma=False)
+def test_a_group_that_is_none_is_an_error_that_says_it(params):
+    groups = {**groups_of(params), "adapter": {"kernel": "adapter"}}
+    with pytest.raises(
+        ValueError, match=r"a parameter's group must be one of trunk, heads, sigma, not adapter"
+    ):
+        optim.build(config(), STEPS, EPOCH, groups, learn_sigma=False)
+
+
+def test_a_network_may_be_all_heads(params):
+    """A group without parameters takes no part."""
+    g = gradients_of(params)
+    alone = {name: params[name] for name in ("heads", "log_sigma")}
+    (update,) = run(config(), alone, [{name: g[name] for name in alone}])
+    assert_trees_close(update["heads"], run(config(), params, [g])[0]["heads"])
 
 
 def test_the_first_step_of_adam_is_the_rate_against_the_sign_of_the_gradient(params):

@@ -1,6 +1,6 @@
 """The training step: pure, exact under accumulation, unmoved by what is not finite."""
 
-import functools
+import dataclasses
 
 import flax.linen as nn
 import jax
@@ -10,13 +10,14 @@ import optax
 import pytest
 
 from mtp.config import get_config
-from mtp.models import mtp_nasnet
 from mtp.models.layers import BatchNorm, BatchStatistics, Pointwise
-from mtp.models.mtp_nasnet import MTPNasNet
+from mtp.models.model import Model
 from mtp.ops.canvas import to_float
 from mtp.ops.pyramid import global_average
-from mtp.training import optim
-from mtp.training.step import Objective, TrainStep, eval_step, initial_state
+from mtp.training.experiment import build_optimiser
+from mtp.training.objective import Objective
+from mtp.training.state import TrainState, initial_state
+from mtp.training.step import TrainStep
 
 TASKS = {"distribution": 5, "two_category": 2, "style": 3}
 DENOMINATORS = {"distribution": 8.0, "two_category": 8.0, "style": 4.0}
@@ -29,21 +30,30 @@ class Trunk(nn.Module):
 
 
 class Heads(nn.Module):
+    tasks: tuple[str, ...]
+
     @nn.compact
     def __call__(self, x):
-        return {task: nn.Dense(n, name=task)(x) for task, n in TASKS.items()}
+        return {task: nn.Dense(TASKS[task], name=task)(x) for task in self.tasks}
 
 
-class Small(MTPNasNet):
-    """The model's interface with one masked batch norm inside, which compiles in a moment."""
+class Small(nn.Module):
+    """One masked batch norm between a trunk and heads, which compiles in a moment."""
+
+    tasks: tuple[str, ...] = tuple(TASKS)
 
     @nn.compact
-    def __call__(self, images, sizes, statistics=None):
-        x = Trunk(name="backbone")(to_float(images, sizes), sizes, statistics)
-        return Heads(name="heads")(global_average(x, sizes))
+    def __call__(self, inputs, statistics=None):
+        sizes = inputs["sizes"]
+        x = Trunk(name="backbone")(to_float(inputs["images"], sizes), sizes, statistics)
+        return Heads(self.tasks, name="heads")(global_average(x, sizes))
 
 
-SMALL = Small(config=None, outputs=TASKS)
+def example():
+    return {"images": jnp.zeros((1, 9, 9, 3), jnp.uint8), "sizes": jnp.full((1, 2), 9)}
+
+
+SMALL = Model(Small(), TASKS, example, groups={"backbone": "trunk", "heads": "heads"})
 
 
 def configured(**options):
@@ -58,28 +68,32 @@ def configured(**options):
 
 def batch(seed=0, slots=8):
     rng = np.random.default_rng(seed)
-    return {
+    inputs = {
         "images": rng.integers(0, 256, (slots, 9, 9, 3), dtype=np.uint8),
         "sizes": np.full((slots, 2), 9, np.int32),
-        "distribution": rng.dirichlet(np.ones(5), slots).astype(np.float32),
-        "distribution_weight": rng.uniform(0.5, 1.5, slots).astype(np.float32),
-        "two_category": rng.integers(0, 2, slots).astype(np.float32),
-        "two_category_weight": np.ones(slots, np.float32),
-        "style": np.eye(3, dtype=np.float32)[rng.integers(0, 3, slots)],
-        "style_weight": (np.arange(slots) % 2).astype(np.float32),
     }
+    labels, weights = {}, {}
+    labels["distribution"] = rng.dirichlet(np.ones(5), slots).astype(np.float32)
+    weights["distribution"] = rng.uniform(0.5, 1.5, slots).astype(np.float32)
+    labels["two_category"] = rng.integers(0, 2, slots).astype(np.float32)
+    weights["two_category"] = np.ones(slots, np.float32)
+    labels["style"] = np.eye(3, dtype=np.float32)[rng.integers(0, 3, slots)]
+    weights["style"] = (np.arange(slots) % 2).astype(np.float32)
+    return {"inputs": inputs, "labels": labels, "weights": weights}
+
+
+def without_styles(whole):
+    return {**whole, "weights": {**whole["weights"], "style": np.zeros(8, np.float32)}}
 
 
 def built(**options):
     """(step, state) on the small model."""
     config, model = configured(**options), SMALL
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 9, 9, 3), jnp.uint8), jnp.full((1, 2), 9))
     sigmas = {"distribution": 0.5, "two_category": 0.9, "style": 0.6}
-    shapes = {**variables["params"], "log_sigma": {task: np.float32(0) for task in TASKS}}
-    optimiser = optim.build(config.optim, 100, 10, shapes, learn_sigma=config.loss.learn_sigma)
+    optimiser = build_optimiser(config, model, 100, 10)
     objective = Objective(config.loss, DENOMINATORS, "softmax")
     step = jax.jit(TrainStep(model, objective, optimiser, config, False))
-    return step, initial_state(variables, sigmas, optimiser, ema=config.optim.ema_decay > 0)
+    return step, initial_state(model.init(0), sigmas, optimiser, ema=config.optim.ema_decay > 0)
 
 
 def assert_trees_close(a, b, **tolerance):
@@ -104,7 +118,7 @@ def test_accumulation_updates_statistics_once_a_micro_batch():
     after, _ = step(state, batch())
     means = []
     for half in (slice(0, 4), slice(4, 8)):
-        x = batch()["images"][half].astype(np.float64) / 127.5 - 1
+        x = batch()["inputs"]["images"][half].astype(np.float64) / 127.5 - 1
         means.append((x @ np.asarray(state.params["backbone"]["conv"]["kernel"])[0, 0]).mean((0, 1, 2)))
     m = 0.97
     first = m * (1 - m) / (1 - m**2)  # bias correction: the start weighs nothing
@@ -116,16 +130,15 @@ def test_accumulation_updates_statistics_once_a_micro_batch():
     )
 
 
-@pytest.mark.parametrize("name", ["distribution", "style_weight"])
-def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(name):
+@pytest.mark.parametrize(("part", "task"), [("labels", "distribution"), ("weights", "style")])
+def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(part, task):
     step, state = built(optim__ema_decay=0.9)
     state, _ = step(state, batch())
     poisoned = batch(1)
-    poisoned[name] = poisoned[name].copy()
-    poisoned[name][1] = np.inf
+    poisoned[part][task][1] = np.inf
     after, metrics = step(state, poisoned)
-    for part in ("params", "batch_stats", "opt_state", "average"):
-        assert_trees_close(getattr(after, part), getattr(state, part), rtol=0, atol=0)
+    for same in ("params", "batch_stats", "log_sigma", "opt_state", "average"):
+        assert_trees_close(getattr(after, same), getattr(state, same), rtol=0, atol=0)
     assert (int(after.step), int(after.skipped), int(after.bad_steps)) == (2, 1, 1)
     assert int(metrics["bad_steps"]) == 1
     again, _ = step(after, batch(2))
@@ -138,17 +151,16 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(name):
 def test_fillers_change_nothing():
     step, state = built()
     full = batch()
-    wide = {name: np.concatenate([values, np.zeros_like(values)]) for name, values in full.items()}
-    wide["images"][8:] = 200
+    wide = jax.tree.map(lambda values: np.concatenate([values, np.zeros_like(values)]), full)
+    wide["inputs"]["images"][8:] = 200
     (one, _), (two, _) = step(state, full), step(state, wide)
     assert_trees_close(one.params, two.params, rtol=1e-4, atol=1e-6)
     assert_trees_close(one.batch_stats, two.batch_stats, rtol=1e-4, atol=1e-6)
 
 
-def test_a_picture_without_a_style_gives_the_style_head_no_slope():
+def test_a_picture_without_a_style_gives_the_style_head_no_gradient():
     step, state = built(optim__name="adam")
-    unlabelled = batch() | {"style_weight": np.zeros(8, np.float32)}
-    after, _ = step(state, unlabelled)
+    after, _ = step(state, without_styles(batch()))
     assert_trees_close(after.params["heads"]["style"], state.params["heads"]["style"], rtol=0, atol=0)
     assert (
         jnp.abs(
@@ -161,19 +173,19 @@ def test_a_picture_without_a_style_gives_the_style_head_no_slope():
 def test_sigma_is_fixed_unless_learned_and_rests_without_labels():
     step, state = built()
     after, metrics = step(state, batch())
-    assert_trees_close(after.params["log_sigma"], state.params["log_sigma"], rtol=0, atol=0)
+    assert_trees_close(after.log_sigma, state.log_sigma, rtol=0, atol=0)
     assert float(metrics["log_sigma_style"]) == pytest.approx(0.6)
     step, state = built(loss__learn_sigma=True, optim__weight_decay=0.0)
-    after, _ = step(state, batch() | {"style_weight": np.zeros(8, np.float32)})
-    assert float(after.params["log_sigma"]["style"]) == pytest.approx(0.6)
-    assert float(after.params["log_sigma"]["distribution"]) < 0.5  # the loss is small: sigma falls
+    after, _ = step(state, without_styles(batch()))
+    assert float(after.log_sigma["style"]) == pytest.approx(0.6)
+    assert float(after.log_sigma["distribution"]) < 0.5  # the loss is small: sigma falls
 
 
 def test_learned_sigma_stays_in_the_papers_range():
     step, state = built(loss__learn_sigma=True, optim__sigma_rate=10.0, optim__schedule="constant")
     for seed in range(3):
         state, _ = step(state, batch(seed))
-        for value in state.params["log_sigma"].values():
+        for value in state.log_sigma.values():
             assert -1.0 <= float(value) <= 2.5
 
 
@@ -206,7 +218,20 @@ def test_no_buffer_of_the_state_is_held_twice():
     """Donating the state would give it away twice."""
     _, state = built(optim__ema_decay=0.5)
     donated = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
-    donated(jax.tree.map(lambda x: x, state))
+    after = donated(jax.tree.map(lambda x: x, state))
+    assert int(after.step) == 1
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.5])
+def test_a_state_is_put_together_again_from_its_parts(ema):
+    step, state = built(optim__ema_decay=ema)
+    state, _ = step(state, batch())
+    model, others = state.parts()
+    assert_trees_close(model, state.evaluation_variables(), rtol=0, atol=0)
+    assert set(model) == {"params", "batch_stats"}
+    assert ("params" in others) == (ema > 0)
+    again = TrainState.joined(model, others)
+    assert_trees_close(again, state, rtol=0, atol=0)
 
 
 def test_one_step_by_hand():
@@ -215,62 +240,57 @@ def test_one_step_by_hand():
         optim__name="adam", optim__clip_norm=0.0, optim__schedule="constant", optim__heads_rate=1e-3
     )
     after, metrics = step(state, batch())
-    b = {name: jnp.asarray(values) for name, values in batch().items()}
+    b = jax.tree.map(jnp.asarray, batch())
+    labels, weights = b["labels"], b["weights"]
 
     def loss(params):
-        weights = {k: v for k, v in params.items() if k != "log_sigma"}
-        logits, _ = SMALL.apply(
-            {"params": weights, "batch_stats": state.batch_stats}, b["images"], b["sizes"],
-            BatchStatistics(0.0), mutable=["batch_stats"],
-        )  # fmt: skip
+        variables = {"params": params, "batch_stats": state.batch_stats}
+        logits, _ = SMALL.logits(variables, b["inputs"], BatchStatistics(0.0))
         p = jax.nn.softmax(logits["distribution"])
-        gap = jnp.cumsum(b["distribution"] - p, axis=1)
-        emd = jnp.sum(b["distribution_weight"] * jnp.sqrt(jnp.mean(gap**2, axis=1))) / 8
+        gap = jnp.cumsum(labels["distribution"] - p, axis=1)
+        emd = jnp.sum(weights["distribution"] * jnp.sqrt(jnp.mean(gap**2, axis=1))) / 8
         high = optax.softmax_cross_entropy_with_integer_labels(
-            logits["two_category"], b["two_category"].astype(int)
+            logits["two_category"], labels["two_category"].astype(int)
         )
-        style = b["style_weight"] @ optax.softmax_cross_entropy(logits["style"], b["style"]) / 4
+        style = weights["style"] @ optax.softmax_cross_entropy(logits["style"], labels["style"]) / 4
         shares = np.array([8 / 8, 8 / 8, 4 / 4])
         parts = jnp.stack([emd, 0.15 * jnp.sum(high) / 8, 0.06 * style])
         sigma = jnp.array([0.5, 0.9, 0.6])
         return jnp.sum(0.5 * parts * jnp.exp(-2 * sigma) + shares * sigma)
 
-    value, slope = jax.value_and_grad(loss)(state.params)
+    value, gradient = jax.value_and_grad(loss)(state.params)
     assert float(metrics["loss"]) == pytest.approx(float(value), rel=1e-5)
     moved = after.params["heads"]["distribution"]["bias"] - state.params["heads"]["distribution"]["bias"]
-    np.testing.assert_allclose(moved, -1e-3 * np.sign(slope["heads"]["distribution"]["bias"]), rtol=1e-3)
+    np.testing.assert_allclose(moved, -1e-3 * np.sign(gradient["heads"]["distribution"]["bias"]), rtol=1e-3)
     moved = after.params["backbone"]["conv"]["kernel"] - state.params["backbone"]["conv"]["kernel"]
-    slope = slope["backbone"]["conv"]["kernel"]
-    # the trunk's own rate; Adam's epsilon shows where a slope is tiny
-    np.testing.assert_allclose(moved, -1e-4 * slope / (np.abs(slope) + 1e-8), rtol=2e-3)
+    gradient = gradient["backbone"]["conv"]["kernel"]
+    # the trunk's own rate; Adam's epsilon shows where a gradient is tiny
+    np.testing.assert_allclose(moved, -1e-4 * gradient / (np.abs(gradient) + 1e-8), rtol=2e-3)
 
 
-def test_weights_of_fillers_only_change_nothing_finite():
-    step, state = built()
-    nothing = jax.tree.map(np.zeros_like, batch())
-    after, _ = step(state, nothing)
-    assert all(jnp.isfinite(x).all() for x in jax.tree.leaves(after.params))
+def test_a_batch_of_fillers_has_no_gradient():
+    """Nothing but weight decay moves: Eq. 1 of no picture is zero, and so are its gradients."""
+    step, state = built(optim__name="adam")
+    after, metrics = step(state, jax.tree.map(np.zeros_like, batch()))
+    assert float(metrics["loss"]) == 0 and float(metrics["gradient_norm"]) == 0
+    assert_trees_close(after.params, state.params, rtol=0, atol=0)
 
 
-@pytest.mark.slow
-def test_golden_step_of_the_tiny_model():
-    """A full step of the real model twice from the same seed gives the same bits."""
-    config = configured(model__backbone="tiny", model__fcn_hidden=16)
-    model = mtp_nasnet.build(config.model, 5, 3)
-    rng = np.random.default_rng(0)
-    b = batch() | {"images": rng.integers(0, 256, (8, 33, 49, 3), dtype=np.uint8)}
-    b["sizes"] = np.full((8, 2), (33, 49), np.int32)
-    variables = jax.jit(model.init)(jax.random.key(0, impl="rbg"), b["images"][:1], b["sizes"][:1])
-    shapes = {**variables["params"], "log_sigma": {task: np.float32(0) for task in TASKS}}
-    optimiser = optim.build(config.optim, 100, 10, shapes, learn_sigma=False)
-    step = jax.jit(
-        TrainStep(model, Objective(config.loss, DENOMINATORS, "softmax"), optimiser, config, False)
-    )
-    sigmas = {"distribution": 0.5, "two_category": 0.9, "style": 0.6}
-    states = [initial_state(variables, sigmas, optimiser, ema=False) for _ in range(2)]
-    after = [step(state, b)[0] for state in states]
-    assert_trees_close(after[0].params, after[1].params, rtol=0, atol=0)
-    predict = jax.jit(functools.partial(eval_step, model, "softmax"))
-    outputs = predict(after[0].evaluation_variables(), b["images"], b["sizes"])
-    np.testing.assert_allclose(outputs["distribution"].sum(axis=1), 1, rtol=1e-5)
-    assert outputs["p_high"].shape == (8,) and outputs["style"].shape == (8, 3)
+@pytest.mark.parametrize("tasks", [("style",), ("two_category", "distribution")])
+def test_a_network_of_some_tasks_has_their_loss_alone(tasks):
+    config = configured()
+    model = dataclasses.replace(SMALL, outputs={task: TASKS[task] for task in tasks}, module=Small(tasks))
+    optimiser = build_optimiser(config, model, 100, 10)
+    step = TrainStep(model, Objective(config.loss, DENOMINATORS, "softmax"), optimiser, config, False)
+    state = initial_state(model.init(0), dict.fromkeys(tasks, 0.0), optimiser, ema=False)
+    whole = batch()
+    some = {
+        part: rows if part == "inputs" else {task: rows[task] for task in tasks}
+        for part, rows in whole.items()
+    }
+    after, metrics = jax.jit(step)(state, some)
+    assert {name for name in metrics if name.startswith("loss_")} == {f"loss_{task}" for task in tasks}
+    factors = {"distribution": 1.0, "two_category": 0.15, "style": 0.06}
+    expected = sum(0.5 * factors[task] * float(metrics[f"loss_{task}"]) for task in tasks)
+    assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-5)
+    assert set(after.log_sigma) == set(tasks) == set(after.params["heads"])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mtp.config import ConfigError
 from mtp.training import weighting
 
 LOSSES = {"distribution": jnp.float32(0.1), "two_category": jnp.float32(0.6), "style": jnp.float32(2.0)}
@@ -25,44 +24,27 @@ def test_losses_simply_added():
     assert float(weighting.total(LOSSES, SIGMAS, FACTORS, SHARES, "sum")) == pytest.approx(2.7)
 
 
-def test_without_labels_a_sigma_gets_no_slope():
+def test_without_labels_a_sigma_gets_no_gradient():
     absent = {**SHARES, "style": jnp.float32(0)}
     losses = {**LOSSES, "style": jnp.float32(0)}
-    slope = jax.grad(lambda s: weighting.total(losses, s, FACTORS, absent, "kendall"))(SIGMAS)
-    assert float(slope["style"]) == 0
-    assert float(slope["distribution"]) != 0
+    gradient = jax.grad(lambda s: weighting.total(losses, s, FACTORS, absent, "kendall"))(SIGMAS)
+    assert float(gradient["style"]) == 0
+    assert float(gradient["distribution"]) != 0
 
 
 def test_the_best_sigma_is_the_root_of_the_scaled_loss():
     """d/ds [f L exp(-2s)/2 + s] = 0 at s = ln(f L) / 2."""
     best = {"distribution": jnp.log(jnp.float32(0.1)) / 2}
-    slope = jax.grad(
+    gradient = jax.grad(
         lambda s: weighting.total({"distribution": LOSSES["distribution"]}, s, FACTORS, SHARES, "kendall")
     )(best)
-    assert float(slope["distribution"]) == pytest.approx(0, abs=1e-6)
+    assert float(gradient["distribution"]) == pytest.approx(0, abs=1e-6)
 
 
 def test_projection_holds_the_papers_range():
     wild = {"distribution": jnp.float32(-7), "style": jnp.float32(9)}
     held = weighting.project(wild, -1.0, 2.5)
     assert (float(held["distribution"]), float(held["style"])) == (-1, 2.5)
-
-
-@pytest.mark.parametrize(
-    ("ratings", "expected"), [(10, (5, 1, 0.5)), (7, (4, 2 / 3, 1 / 3)), (5, (3, 4 / 9, 2 / 9))]
-)
-def test_scale_of_other_ratings(ratings, expected):
-    np.testing.assert_allclose(weighting.rating_scale(ratings), expected)
-    np.testing.assert_allclose(weighting.rating_scale(ratings, 2.0, 0.25, 0.1), (2, 0.25, 0.1))
-    np.testing.assert_allclose(weighting.rating_scale(ratings, delta=0.0), (expected[0], 0, expected[2]))
-
-
-@pytest.mark.parametrize("threshold", [0.0, 0.5, 5.0, 7.0])
-def test_a_threshold_lies_within_the_scale(threshold):
-    with pytest.raises(
-        ConfigError, match=rf"loss\.threshold must lie within the ratings 1\.\.5, not be {threshold:g}"
-    ):
-        weighting.rating_scale(5, threshold)
 
 
 def votes(n=200):
@@ -72,7 +54,9 @@ def votes(n=200):
 
 @pytest.mark.parametrize("kind", ["variance", "votes", "permuted", "none"])
 def test_every_reliability_has_mean_one(kind):
-    for weights in weighting.reliability(votes(), kind, 5.0, 0.5):
+    found = weighting.reliability(votes(), kind, 5.0, 0.5)
+    assert set(found) == {"distribution", "two_category"}
+    for weights in found.values():
         assert weights.mean() == pytest.approx(1)
         assert (weights >= 0).all()
 
@@ -81,12 +65,14 @@ def test_agreement_counts_more_and_ties_count_nothing():
     agreed, divided = [0, 0, 0, 0, 0, 0, 100, 0, 0, 0], [50, 0, 0, 0, 0, 0, 0, 0, 50, 0]
     usual = np.random.default_rng(0).multinomial(100, stats.binom(9, 0.5).pmf(np.arange(10)), 50)
     rows = np.array([agreed, divided, *usual])
-    distribution, two_category = weighting.reliability(rows, "variance", 5.0, 0.5)
+    distribution, two_category = weighting.reliability(rows, "variance", 5.0, 0.5).values()
     assert distribution[0] / distribution[1] == pytest.approx(16)  # clipped at 4 and 1/4
     assert two_category[1] == pytest.approx(0)  # its mean is the threshold itself
 
 
 def test_permuted_weights_are_the_same_weights():
-    plain, shuffled = (weighting.reliability(votes(), kind, 5.0, 0.5)[0] for kind in ("variance", "permuted"))
+    plain, shuffled = (
+        weighting.reliability(votes(), kind, 5.0, 0.5)["distribution"] for kind in ("variance", "permuted")
+    )
     assert not np.allclose(plain, shuffled)
     np.testing.assert_allclose(np.sort(plain), np.sort(shuffled))

@@ -91,7 +91,7 @@ def write(
             whole = sum(is_whole(folder, number) for number in range(len(jobs)))
             raise DataError(
                 f"the build stopped: {error}. {whole} of {len(jobs)} shards are whole and kept in {folder}; make "
-                "room (or mend what the message says) and run the same command to go on"
+                "room (or fix what the message says) and run the same command to go on"
             ) from error
     return [read(folder, number) for number in range(len(jobs))]
 

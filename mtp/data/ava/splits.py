@@ -6,7 +6,7 @@
 | ls, ss | generic_ls_train, generic_ss_train / 5 % of it / generic_test (Murray et al. 2012) |
 | animal .. stilllife | the category's 2,500 / 5 % of them / its 2,500 (Murray et al. 2012) |
 | paper | 200,000 / 25,000 / 25,000 by a seeded order of the ids, the rest stands aside (4.1, which gives no seed) |
-| random | 80 / 10 / 10 % by a seeded hash of each id, so that added rows move nobody |
+| random | 80 / 10 / 10 % by a seeded hash of each id, so that added rows move no other |
 | lists | the user's own lists (data.split_dir); under a name of `LISTED` their lengths are checked |
 """
 

@@ -1,8 +1,6 @@
 """The cheapest k columns of a cost matrix (the k-median problem), exactly."""
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
 
 _ROUNDS = 800  # of the subgradient ascent; the bound of 100 sizes is flat well before
 _SLACK = 1e-9  # relative; rounding must never rule out the optimum
@@ -93,6 +91,10 @@ def _prices(cost: np.ndarray, k: int, best: np.ndarray) -> tuple[np.ndarray, np.
 
 def _integer_programme(cost: np.ndarray, k: int) -> np.ndarray:
     """The same problem by HiGHS: binary "column is open", then "row is served by column" in [0, 1]."""
+    # not at the top: importing them takes most of a second, and a network is loaded before there are canvases to choose
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import coo_array
+
     row, column = np.nonzero(np.isfinite(cost))
     (rows, columns), pairs = cost.shape, len(row)
     pair, one = np.arange(pairs), np.ones(pairs)

@@ -1,26 +1,34 @@
-"""Batches of pixels and labels, read ahead of the device by threads; the state of the data is one integer."""
+"""Batches of inputs and labels, read ahead of the device by threads; the state of the data is one integer.
+
+A batch is {"inputs": {...}, "labels": {...}, "weights": {...}}: what the view gives, and each task's labels (B, ...)
+and weights (B,). Slots without a picture are zero and weigh nothing.
+"""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import grain
 import numpy as np
 
 from mtp.config import Config
 from mtp.data import images
 from mtp.data.batches import buckets
-from mtp.data.batches.buckets import Shape
-from mtp.data.batches.plan import FILLER, BatchPlan, TrainPlan, stream
-from mtp.data.schema import MIN_SIDE, DataError, Dataset
+from mtp.data.batches.plan import FILLER, BatchPlan, TrainPlan
+from mtp.data.batches.sizes import Shape
+from mtp.data.batches.streams import stream
+from mtp.data.batches.views import Arrays, Draw, Spec, View, empty_batch, slot_of
+from mtp.data.schema import DataError, Pictures
 
-Batch = dict[str, np.ndarray]
+Batch = dict[str, Arrays]
 
 
 class Ahead:
     """load(0), load(1), ... in order, read ahead by threads; `waited` sums the seconds spent waiting."""
 
     def __init__(self, load: Callable[[int], Any], start: int, stop: int, threads: int, ahead: int):
+        # not at the top: it takes half a second, and who only asks for shapes needs none of it
+        import grain
+
         source = grain.MapDataset.range(start, stop).map(load)
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=ahead)
         self._batches = iter(source.to_iter_dataset(options))
@@ -40,11 +48,22 @@ class Ahead:
 class TrainBatches:
     """Training batches by step.
 
-    labels: arrays by name with one row a picture of the data set; those named *_weight are zero for fillers.
+    labels, weights: arrays of each task with one row a picture. min_side: of the network.
     """
 
-    def __init__(self, dataset: Dataset, plan: TrainPlan, labels: Mapping[str, np.ndarray], config: Config):
-        self._dataset, self._plan, self._labels, self._config = dataset, plan, labels, config
+    def __init__(
+        self,
+        pictures: Pictures,
+        plan: TrainPlan,
+        view: View,
+        labels: Mapping[str, np.ndarray],
+        weights: Mapping[str, np.ndarray],
+        config: Config,
+        min_side: int,
+    ):
+        self._pictures, self._plan, self._view, self._config = pictures, plan, view, config
+        self._rows = {"labels": labels, "weights": weights}
+        self._min_side = min_side
 
     def iterate(self, start: int, stop: int) -> Ahead:
         """Batches of the steps start .. stop - 1."""
@@ -52,52 +71,59 @@ class TrainBatches:
 
     def load(self, step: int) -> Batch:
         """The batch of `step`: a pure function of the seed and the step."""
-        plan = self._plan.batch(step)
-        flips = stream(self._config.seed, "flip", step).random((len(plan.indices), 2))
+        plan, seed = self._plan.batch(step), self._config.seed
+        slots = len(plan.indices)
+        flips = stream(seed, "flip", step).random((slots, 2))
         real = plan.indices[plan.indices != FILLER]
-        pictures = [
-            self._picture(int(i), plan, flip) for i, flip in zip(real, flips[: len(real)], strict=True)
-        ]
-        canvas, sizes = buckets.place(pictures, plan.shape, len(plan.indices))
-        batch = {"images": canvas, "sizes": sizes}
-        for name, values in self._labels.items():
-            rows = np.zeros((len(plan.indices), *values.shape[1:]), values.dtype)
-            rows[: len(real)] = values[real]
-            batch[name] = rows
-        return batch
+        inputs = empty_batch(self._view.spec(plan.shape), slots)
+        for slot, index in enumerate(real):
+            draw = Draw(seed, step, slot, flips[slot], plan.turns)
+            self._write(slot_of(inputs, slot), int(index), plan, draw)
+        return {"inputs": inputs} | {
+            part: {task: _filled(values, real, slots) for task, values in rows.items()}
+            for part, rows in self._rows.items()
+        }
 
-    def abstract_batch(self, shape: Shape) -> dict[str, tuple[tuple[int, ...], np.dtype]]:
-        """Shape and type of every array of a batch on a canvas of `shape`."""
+    def spec(self, shape: Shape) -> dict[str, dict[str, Spec]]:
+        """Shape and type of every array of a batch with a canvas of this shape."""
         slots = self._plan.batch_size
-        arrays = {name: ((slots, *v.shape[1:]), v.dtype) for name, v in self._labels.items()}
-        pictures = ((slots, *shape, 3), np.dtype(np.uint8))
-        return {"images": pictures, "sizes": ((slots, 2), np.dtype(np.int32)), **arrays}
 
-    def _picture(self, index: int, plan: BatchPlan, flip: np.ndarray) -> np.ndarray:
-        c = self._config.input
-        picture = read(self._dataset, index, self._config.data)
+        def of_batch(spec: Mapping[str, Spec]) -> dict[str, Spec]:
+            return {name: Spec((slots, *each.shape), each.dtype) for name, each in spec.items()}
+
+        return {"inputs": of_batch(self._view.spec(shape))} | {
+            part: of_batch({task: Spec(v.shape[1:], v.dtype) for task, v in rows.items()})
+            for part, rows in self._rows.items()
+        }
+
+    def _write(self, slot: Arrays, index: int, plan: BatchPlan, draw: Draw) -> None:
+        picture = read(self._pictures, index, self._config.data.max_decode_pixels, self._min_side)
         if plan.size:
             # the size is the batch's after its turn
-            height, width = plan.size[::-1] if plan.turns % 2 else plan.size
-            picture = images.resize(picture, height, width)
-        if c.horizontal_flip and flip[0] < 0.5:
-            picture = picture[:, ::-1]
-        if c.vertical_flip and flip[1] < 0.5:
-            picture = picture[::-1]
-        return np.rot90(picture, plan.turns)
+            size = plan.size[::-1] if plan.turns % 2 else plan.size
+        else:
+            size = self._view.sizes(np.array([self._pictures.sizes[index]]))[0]
+        self._view.write(slot, picture, (int(size[0]), int(size[1])), draw)
 
 
-def read(dataset: Dataset, index: int, config: Config) -> np.ndarray:
-    """Decoded pixels (H, W, 3); a side under 32 is enlarged where the data set let such a picture in."""
-    picture = images.decode(dataset.read(index), dataset.images[index], config.max_decode_pixels)
+def _filled(values: np.ndarray, real: np.ndarray, slots: int) -> np.ndarray:
+    """The rows of these pictures, and zeros behind them."""
+    rows = np.zeros((slots, *values.shape[1:]), values.dtype)
+    rows[: len(real)] = values[real]
+    return rows
+
+
+def read(pictures: Pictures, index: int, max_pixels: int, min_side: int) -> np.ndarray:
+    """Pixels (H, W, 3) of a picture; one with a side under `min_side` is enlarged isotropically."""
+    picture = pictures.pixels(index, max_pixels)
     height, width = picture.shape[:2]
-    if (height, width) != tuple(dataset.sizes[index]):
-        listed = "x".join(str(side) for side in dataset.sizes[index])
+    if (height, width) != tuple(pictures.sizes[index]):
+        listed = "x".join(str(side) for side in pictures.sizes[index])
         raise DataError(
-            f"{dataset.images[index]}: {height}x{width} pixels, listed with {listed} when the run began: the file "
+            f"{pictures.images[index]}: {height}x{width} pixels, listed with {listed} when the run began: the file "
             "changed; start again with the data as it is"
         )
-    scale = max(1.0, MIN_SIDE / min(height, width))
+    scale = max(1.0, min_side / min(height, width))
     return images.resize(picture, round(height * scale), round(width * scale))
 
 
@@ -106,8 +132,9 @@ def evaluation_canvases(
 ) -> dict[Shape, int]:
     """At most `count` canvas shapes for all these sets of sizes (N, 2), and how many pictures a batch of each holds.
 
-    One program a canvas evaluates every set. A batch holds at most `batch_pixels` canvas pixels where that leaves a
-    picture for each device, no more than the largest set needs, and a multiple of `devices`.
+    sets: what pictures take up of a canvas (`View.occupied`). One program a canvas evaluates every set. A batch holds
+    at most `batch_pixels` canvas pixels where that leaves a picture for each device, no more than the largest set
+    needs, and a multiple of `devices`.
     """
     shapes = buckets.choose_canvases(np.concatenate(sets), count)
     numbers = [np.bincount(buckets.assign(sizes, shapes), minlength=len(shapes)) for sizes in sets]
@@ -119,34 +146,35 @@ def evaluation_canvases(
 
 
 def evaluation_batches(
-    dataset: Dataset,
+    pictures: Pictures,
     indices: np.ndarray,
     sizes: np.ndarray,
     canvases: Mapping[Shape, int],
-    data: Config,
-    reading: Config,
-) -> Iterator[tuple[np.ndarray, Batch]]:
-    """Every picture of `indices` once, at its size of `sizes` (N, 2): (indices with -1 for fillers, batch).
+    view: View,
+    config: Config,
+    min_side: int,
+) -> Iterator[tuple[np.ndarray, Arrays]]:
+    """Every picture of `indices` once, at its size of `sizes` (N, 2): (rows of `indices`, -1 for fillers; inputs).
 
     canvases: shapes and pictures a batch, of `evaluation_canvases`.
     """
-    where = buckets.assign(sizes, list(canvases))
+    where = buckets.assign(view.occupied(sizes), list(canvases))
     jobs: list[tuple[Shape, np.ndarray]] = []
     for number, (shape, slots) in enumerate(canvases.items()):
         rows = np.flatnonzero(where == number)
         rows = np.concatenate([rows, np.full(-len(rows) % slots, FILLER)])
         jobs += [(shape, part) for part in rows.reshape(-1, slots)]
 
-    def load(job: int) -> tuple[np.ndarray, Batch]:
+    def load(job: int) -> tuple[np.ndarray, Arrays]:
         shape, rows = jobs[job]
-        real = rows[rows != FILLER]
-        pictures = [images.resize(read(dataset, int(indices[r]), data), *map(int, sizes[r])) for r in real]
-        canvas, valid = buckets.place(pictures, shape, len(rows))
-        numbers = np.full(len(rows), FILLER)
-        numbers[: len(real)] = indices[real]
-        return numbers, {"images": canvas, "sizes": valid}
+        inputs = empty_batch(view.spec(shape), len(rows))
+        for slot, row in enumerate(rows[rows != FILLER]):
+            picture = read(pictures, int(indices[row]), config.data.max_decode_pixels, min_side)
+            size = int(sizes[row, 0]), int(sizes[row, 1])
+            view.write(slot_of(inputs, slot), picture, size, None)
+        return rows, inputs
 
-    return Ahead(load, 0, len(jobs), reading.threads, reading.ahead)
+    return Ahead(load, 0, len(jobs), config.input.threads, config.input.ahead)
 
 
 def _slots(pictures: int, budget: int, devices: int) -> int:

@@ -2,29 +2,24 @@
 
 import dataclasses
 import functools
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
-from mtp.config import Config, ConfigError
+from mtp.config import Config
 from mtp.data.batches import buckets
-from mtp.data.batches.buckets import Shape
+from mtp.data.batches.sizes import Shape
+from mtp.data.batches.streams import stream
+from mtp.data.batches.views import View
 from mtp.data.schema import DataError
 
 FILLER = -1  # index of an empty slot
 
 
-def stream(seed: int, name: str, *position: int) -> np.random.Generator:
-    """A generator of its own for each named purpose and position."""
-    word = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
-    return np.random.default_rng([seed, word, *position])
-
-
 @dataclasses.dataclass(frozen=True)
 class BatchPlan:
-    """indices: (B,) positions in the data set, -1 for a filler; size: height and width to warp pictures to, or
-    None to keep their own; shape: the canvas (odd sides); turns: counter-clockwise quarter turns of the batch.
+    """indices: (B,) positions in the data set, -1 for a filler; size: height and width that pictures get, or None
+    where their own size decides; shape: the canvas; turns: counter-clockwise quarter turns of the batch.
     """
 
     step: int
@@ -50,35 +45,25 @@ class TrainPlan:
     quarter_turns: bool = False
 
     @classmethod
-    def from_config(cls, config: Config, rows: np.ndarray, sizes: np.ndarray) -> "TrainPlan":
+    def from_config(cls, config: Config, rows: np.ndarray, sizes: np.ndarray, view: View) -> "TrainPlan":
         """The plan for the pictures `rows` of a data set with these sizes (N, 2).
 
-        Errors: DataError without pictures; ValueError on options that exclude one another.
+        Errors: DataError without pictures.
         """
         c = config.input
         if len(rows) == 0:
             raise DataError("training needs at least one picture, the split has none: check the splits")
         common = {"batch_size": c.batch_size, "seed": config.seed, "quarter_turns": c.quarter_turns}
         if c.order == "native":
-            if c.quarter_turns:
-                raise ConfigError(
-                    "input.quarter_turns needs warped buckets; it cannot go with input.order=native"
-                )
-            own = buckets.enlarged(sizes[rows])
-            canvases = buckets.choose_canvases(own, c.canvases)
-            where = buckets.assign(own, canvases)
+            taken = view.occupied(view.sizes(sizes[rows]))
+            canvases = buckets.choose_canvases(taken, c.canvases)
+            where = buckets.assign(taken, canvases)
             members = tuple(rows[where == i] for i in range(len(canvases)))
             return cls(members, (None,) * len(canvases), tuple(canvases), **common)
         shapes: tuple[Shape, ...] = tuple((int(h), int(w)) for h, w in c.sizes)
-        canvases = tuple(_odd(shape) for shape in shapes)
-        if c.quarter_turns and {s[::-1] for s in canvases} != set(canvases):
-            raise ConfigError(
-                f"input.quarter_turns needs each size's transpose among input.sizes; they are {shapes}"
-            )
+        canvases = tuple((int(h), int(w)) for h, w in view.occupied(np.array(shapes)))
         if c.order == "cycle":
             return cls((rows,) * len(shapes), shapes, canvases, cycle=True, **common)
-        if c.order != "buckets":
-            raise ConfigError(f"input.order must be buckets, cycle or native, not {c.order!r}")
         where = buckets.nearest_bucket(sizes[rows], shapes)
         return cls(tuple(rows[where == i] for i in range(len(shapes))), shapes, canvases, **common)
 
@@ -103,17 +88,12 @@ class TrainPlan:
         turns = int(stream(self.seed, "turn", step).integers(4)) if self.quarter_turns else 0
         size, shape = self.sizes[bucket], self.canvases[bucket]
         if turns % 2:
-            # only warped buckets are turned
+            # only buckets are turned
             size, shape = size and (size[1], size[0]), (shape[1], shape[0])
         return BatchPlan(step, indices, size, shape, turns)
 
     def _epoch(self, epoch: int) -> Sequence[tuple[int, np.ndarray]]:
         return _epoch_batches(self, epoch)
-
-
-def _odd(shape: Shape) -> Shape:
-    height, width = buckets.trimmed(np.array(shape))
-    return int(height), int(width)
 
 
 @functools.lru_cache(maxsize=2)

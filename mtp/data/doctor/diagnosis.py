@@ -31,7 +31,7 @@ class Diagnosis:
         return [(kind, list(found)) for kind, found in groupby(self.faults, key=lambda fault: fault.kind)]
 
     def exclusions(self) -> dict[str, str]:
-        """Image -> reason: what can be mended by leaving pictures out; a picture's gravest fault gives the reason."""
+        """Image -> reason: what can be fixed by leaving pictures out; a picture's gravest fault gives the reason."""
         found = [f for f in self.faults if f.kind.exclude and f.image]
         return {f.image: f"{f.kind.name}: {f}" for f in reversed(found)}
 

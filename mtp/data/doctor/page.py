@@ -29,7 +29,7 @@ OVERVIEW_ROW = Template(
     '<td class="severity $severity">$means</td></tr>'
 )
 SECTION = Template(
-    '<section id="$anchor"><h2 class="$severity">$name: $count</h2><p>$text.</p><p class="faint">Do: $mend.</p>'
+    '<section id="$anchor"><h2 class="$severity">$name: $count</h2><p>$text.</p><p class="faint">Do: $fix.</p>'
     '<div class="figures">$figures</div><ul>$lines</ul>$more</section>'
 )
 FIGURE = Template(
@@ -80,7 +80,7 @@ def _section(listing: Listing, kind: Kind, found: Sequence[Fault], max_pixels: i
             lines.append(f"<li><b>{escape(fault.image)}</b> {escape(str(fault))}</li>")
     return SECTION.substitute(
         anchor=_anchor(kind), severity=kind.severity, name=escape(kind.name), count=len(found),
-        text=escape(kind.text), mend=escape(kind.mend), figures="".join(figures), lines="".join(lines),
+        text=escape(kind.text), fix=escape(kind.fix), figures="".join(figures), lines="".join(lines),
         more=f'<p class="faint">and {len(found) - SHOWN} more in doctor.json</p>' if len(found) > SHOWN else "",
     )  # fmt: skip
 

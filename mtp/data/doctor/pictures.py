@@ -102,7 +102,7 @@ def see(image: str, stamp: str, data: bytes, max_pixels: int) -> Seen:
     try:
         found = images.inspect(data, image, max_pixels)
     except images.ImageError as error:
-        # "name: what came; mend", and the kind has the mend
+        # "name: what came; fix", and the kind has the fix
         detail = str(error).removeprefix(f"{image}: ").rpartition("; ")[0]
         return unseen(image, stamp, KINDS[type(error)], detail, digest)
     number, grey = perceptual.describe(found.small)

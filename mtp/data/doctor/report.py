@@ -33,7 +33,7 @@ def terminal(diagnosis: Diagnosis) -> str:
                 lines += [f"  {kind.name}: {len(found)}  ({kind.text})"]
                 lines += [f"      {fault.image}  {fault}".rstrip() for fault in found[:SHOWN]]
                 lines += [f"      and {len(found) - SHOWN} more"] * (len(found) > SHOWN)
-                lines += [f"    do: {kind.mend}"]
+                lines += [f"    do: {kind.fix}"]
     if len(diagnosis.sizes):
         lines += ["", "Aspect ratios (width / height)", *_bars(aspects(diagnosis.sizes))]
         common, others = sizes(diagnosis.sizes)
@@ -51,7 +51,7 @@ def summary(diagnosis: Diagnosis) -> str:
 
 
 def verdict(diagnosis: Diagnosis) -> str:
-    """One or two sentences: whether it can be trained on, and what mends it."""
+    """One or two sentences: whether it can be trained on, and what fixes it."""
     wrong = [fault for fault in diagnosis.faults if fault.kind.affects_training]
     if not wrong:
         return "Nothing here affects training."
@@ -59,8 +59,8 @@ def verdict(diagnosis: Diagnosis) -> str:
     stay = sum(not fault.kind.exclude or not fault.image for fault in wrong)
     text = f"{len(wrong)} fault{'s' * (len(wrong) != 1)} affecting training."
     if left:
-        text += f" Mend, or run again with --fix to leave {len(left)} picture{'s' * (len(left) != 1)} out."
-    return f"{text} {stay} cannot be mended by leaving pictures out." if stay else text
+        text += f" Fix, or run again with --fix to leave {len(left)} picture{'s' * (len(left) != 1)} out."
+    return f"{text} {stay} cannot be fixed by leaving pictures out." if stay else text
 
 
 def aspects(shapes: np.ndarray) -> list[tuple[str, int]]:
@@ -103,7 +103,7 @@ def content(diagnosis: Diagnosis) -> dict[str, Any]:
         "affects_training": diagnosis.affects_training,
         "faults": [
             {
-                "kind": kind.name, "severity": kind.severity, "text": kind.text, "mend": kind.mend,
+                "kind": kind.name, "severity": kind.severity, "text": kind.text, "fix": kind.fix,
                 "count": len(found),
                 "found": [
                     {"image": f.image, "place": f.place, "detail": f.detail, "others": list(f.others)} for f in found

@@ -28,7 +28,7 @@ def load(
 ) -> Dataset:
     """The pictures and votes of a folder (options: `data` in docs/options.md).
 
-    Errors: DataError that names every bad row (line, value, mend) and every picture that cannot be read.
+    Errors: DataError that names every bad row (line, value, fix) and every picture that cannot be read.
     """
     path = Path(folder) / csv
     table = votes_csv.read(path, group, exclusions.read(Path(folder)))
@@ -83,7 +83,7 @@ def _measured(
         except images.ImageError as error:
             return str(error)
         except OSError as error:
-            return f"{name}: the file cannot be read ({error.strerror}); mend its permissions, or the disk"
+            return f"{name}: the file cannot be read ({error.strerror}); fix its permissions, or the disk"
         if min(height, width) < MIN_SIDE and not enlarge:
             return f"{name}: {width}x{height} pixels; sides must be at least {MIN_SIDE} (or set data.enlarge)"
         return height, width
@@ -93,7 +93,7 @@ def _measured(
     problems = tuple(f for f in found if isinstance(f, str))
     if len(problems) > max_skipped * len(rows):
         raise DataError(
-            f"{folder}: {len(problems)} of {len(rows)} pictures cannot be used; mend or remove them, or raise "
+            f"{folder}: {len(problems)} of {len(rows)} pictures cannot be used; fix or remove them, or raise "
             f"data.max_skipped = {max_skipped:g}\n  " + "\n  ".join(problems[:SHOWN])
         )
     good = [(row, size) for row, size in zip(rows, found, strict=True) if not isinstance(size, str)]

@@ -5,10 +5,22 @@ import pytest
 
 from mtp.config import get_config
 from mtp.data.batches import buckets
-from mtp.data.batches.plan import TrainPlan, stream
+from mtp.data.batches.plan import TrainPlan
+from mtp.data.batches.sizes import SizeRule
+from mtp.data.batches.streams import stream
+from mtp.data.batches.views import Canvas
 from mtp.data.schema import DataError
+from mtp.models.backbones import odd_sides
+from mtp.models.model import every_line
 
 N, FIRST = 53, 100  # pictures; position of the first in the data set
+NATIVE = SizeRule("native", 0.0, 32)
+VIEW = Canvas(NATIVE, odd_sides)
+
+
+def planned(config, sizes, view=VIEW):
+    """The plan of all pictures of these sizes."""
+    return TrainPlan.from_config(config, np.arange(len(sizes)), sizes, view)
 
 
 def make(order="buckets", seed=0, n=N, **changes):
@@ -16,7 +28,7 @@ def make(order="buckets", seed=0, n=N, **changes):
     config.seed = seed
     config.input.update({"order": order, "batch_size": 8, **changes})
     sizes = np.random.default_rng(1).integers(20, 200, (FIRST + n, 2)).astype(np.int32)
-    return sizes, TrainPlan.from_config(config, np.arange(FIRST, FIRST + n), sizes)
+    return sizes, TrainPlan.from_config(config, np.arange(FIRST, FIRST + n), sizes, VIEW)
 
 
 def bucket_of(plan, batch):
@@ -73,7 +85,7 @@ def test_batches_of_buckets_hold_their_own_pictures():
         batch = plan.batch(step)
         bucket = bucket_of(plan, batch)
         assert set(nearest[batch.indices[batch.indices >= 0]]) == {bucket}
-        assert batch.shape == tuple(buckets.trimmed(np.array(batch.size)))
+        assert batch.shape == tuple(odd_sides(np.array([batch.size]))[0])
         shuffled.append(bucket)
     assert shuffled != sorted(shuffled)
     assert plan.steps_per_epoch == sum(-(-int(c) // 8) for c in np.bincount(nearest[FIRST:]))
@@ -86,6 +98,11 @@ def test_cycle_takes_one_size_an_epoch():
         assert plan.batch(step).size == plan.sizes[(step // plan.steps_per_epoch) % 3]
 
 
+def enlarged(sizes):
+    """Each picture with a side under 32 pixels, isotropically at 32."""
+    return np.round(sizes * np.maximum(1, 32 / sizes.min(axis=1, keepdims=True))).astype(int)
+
+
 def test_native_warps_nothing_and_fits_canvases():
     sizes, plan = make("native", canvases=4)
     assert (sizes[FIRST:] < 32).any()  # small pictures are enlarged, and their canvases know it
@@ -94,14 +111,14 @@ def test_native_warps_nothing_and_fits_canvases():
         batch = plan.batch(step)
         real = batch.indices[batch.indices >= 0]
         assert batch.size is None
-        assert (buckets.trimmed(buckets.enlarged(sizes[real])) <= batch.shape).all()
+        assert (odd_sides(enlarged(sizes[real])) <= batch.shape).all()
 
 
 def test_native_canvases_hold_enlarged_pictures():
     config = get_config()
     config.input.order = "native"
     sizes = np.full((3, 2), (20, 40))
-    assert TrainPlan.from_config(config, np.arange(3), sizes).shapes == [(31, 63)]
+    assert planned(config, sizes).shapes == [(31, 63)]
 
 
 def test_quarter_turns_carry_the_whole_batch():
@@ -111,7 +128,7 @@ def test_quarter_turns_carry_the_whole_batch():
     for step in range(60):
         batch = plan.batch(step)
         assert set(nearest[batch.indices[batch.indices >= 0]]) == {bucket_of(plan, batch)}
-        assert batch.shape == tuple(buckets.trimmed(np.array(batch.size)))
+        assert batch.shape == tuple(odd_sides(np.array([batch.size]))[0])
         turns.add(batch.turns)
     assert turns == {0, 1, 2, 3}
     assert sorted(plan.shapes) == [(223, 223), (223, 335), (335, 223)]
@@ -127,9 +144,9 @@ def test_turning_changes_no_membership():
 def test_only_shapes_that_occur_are_compiled():
     config = get_config()
     sizes = np.full((9, 2), (400, 500))
-    assert TrainPlan.from_config(config, np.arange(9), sizes).shapes == [(223, 335)]
+    assert planned(config, sizes).shapes == [(223, 335)]
     config.input.order = "cycle"
-    assert len(TrainPlan.from_config(config, np.arange(9), sizes).shapes) == 3
+    assert len(planned(config, sizes).shapes) == 3
 
 
 def test_streams_are_named():
@@ -149,24 +166,30 @@ def test_ava_in_little_memory():
     n = 255_530
     sizes = np.random.default_rng(0).integers(200, 800, (n, 2)).astype(np.int32)
     tracemalloc.start()
-    plan = TrainPlan.from_config(get_config(), np.arange(n), sizes)
+    plan = planned(get_config(), sizes)
     plan.batch(0), plan.batch(plan.steps_per_epoch)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6
 
 
-@pytest.mark.parametrize(
-    ("changes", "match"),
-    [
-        ({"order": "random"}, r"input\.order"),
-        ({"order": "native", "quarter_turns": True}, r"input\.quarter_turns"),
-        ({"sizes": ((224, 336), (224, 224)), "quarter_turns": True}, "transpose"),
-    ],
-)
-def test_bad_options(changes, match):
-    with pytest.raises(ValueError, match=match):
-        make(**changes)
+@pytest.mark.parametrize("order", ["buckets", "cycle", "native"])
+def test_a_network_that_reads_every_line_gets_canvases_of_whole_sizes(order):
+    config = get_config()
+    config.input.update({"order": order, "sizes": ((50, 60), (61, 43))})
+    sizes = np.array([[60, 82], [91, 64]])
+    whole = {"buckets": [(50, 60), (61, 43)], "cycle": [(50, 60), (61, 43)], "native": [(60, 82), (91, 64)]}
+    assert planned(config, sizes, Canvas(NATIVE, every_line)).shapes == whole[order]
+    odd = sorted(tuple(int(side) for side in size) for size in odd_sides(np.array(whole[order])))
+    assert planned(config, sizes).shapes == odd
+
+
+def test_native_canvases_are_of_the_sizes_that_the_views_rule_gives():
+    config = get_config()
+    config.input.order = "native"
+    sizes = np.array([[300, 600], [601, 300], [100, 100]])
+    view = Canvas(SizeRule("long", 200.0, 32), every_line)
+    assert planned(config, sizes, view).shapes == [(100, 200), (200, 100), (200, 200)]
 
 
 def test_no_pictures():

@@ -130,7 +130,7 @@ def test_exactly_the_planted_faults_are_found_and_what_can_be_is_left_out(
     printed = capsys.readouterr().out
     assert "bad row: 5" in printed and "AVA.txt line 68: a row has 15 columns, this one has 14" in printed
     assert "AVA.txt has CRLF line ends" in printed
-    assert "5 cannot be mended by leaving pictures out" in printed
+    assert "5 cannot be fixed by leaving pictures out" in printed
     out = {"1006", "1007", "1008", "1009", "1012", "1013"} | set(map(str, KNOWN_BROKEN))
     assert set(exclusions.read(download.folder)) == out
     download.save()

@@ -167,7 +167,7 @@ def test_a_torn_group_is_no_matter_of_exclusion(sound, tmp_path, capsys):
     text = (sound / "votes.csv").read_text().replace("p00.jpg,3,4,5,train,,", "p00.jpg,3,4,5,train,g,")
     (sound / "votes.csv").write_text(text.replace("p04.jpg,3,4,5,test,,", "p04.jpg,3,4,5,test,g,"))
     assert main([str(sound), f"--out={tmp_path}/out", "--fix"]) == 1
-    assert "1 cannot be mended by leaving pictures out" in capsys.readouterr().out
+    assert "1 cannot be fixed by leaving pictures out" in capsys.readouterr().out
     assert not (sound / exclusions.NAME).exists()
 
 

@@ -1,4 +1,4 @@
-"""Losses: equal to the metrics and to scipy, finite slopes, no influence of what is masked."""
+"""Losses: equal to the metrics and to scipy, finite gradients, no influence of what is masked."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from jaxtyping import TypeCheckError
 from scipy.special import log_softmax, softmax
 
 from mtp.evaluation import metrics
-from mtp.training import losses
+from mtp.tasks import losses
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.dirichlet(np.ones(10), 6).astype(np.float32)
@@ -29,14 +29,14 @@ def test_emd_loss_is_the_metric(r):
         )
 
 
-def test_emd_has_a_finite_slope_where_truth_and_prediction_agree():
+def test_emd_has_a_finite_gradient_where_truth_and_prediction_agree():
     logits = jnp.log(jnp.asarray(TRUTH))
-    value, slope = jax.value_and_grad(lambda x: losses.emd(jnp.asarray(TRUTH), x).sum())(logits)
+    value, gradient = jax.value_and_grad(lambda x: losses.emd(jnp.asarray(TRUTH), x).sum())(logits)
     assert abs(float(value)) < 1e-5
-    assert jnp.isfinite(slope).all() and jnp.abs(slope).max() < 1
+    assert jnp.isfinite(gradient).all() and jnp.abs(gradient).max() < 1
 
 
-def test_emd_slope_is_the_finite_difference():
+def test_emd_gradient_is_the_finite_difference():
     with jax.enable_x64(True):
         truth, logits = jnp.asarray(TRUTH, jnp.float64), jnp.asarray(LOGITS, jnp.float64)
         direction = jnp.asarray(RNG.normal(size=LOGITS.shape))
@@ -46,8 +46,8 @@ def test_emd_slope_is_the_finite_difference():
             return jnp.sum(jnp.sqrt(jnp.mean(jnp.square(jnp.cumsum(truth - p, 1)), 1)))
 
         expected = (value(1e-5) - value(-1e-5)) / 2e-5
-    slope = jax.grad(lambda x: losses.emd(jnp.asarray(TRUTH), x).sum())(jnp.asarray(LOGITS))
-    assert float(jnp.vdot(slope, jnp.asarray(direction, jnp.float32))) == pytest.approx(
+    gradient = jax.grad(lambda x: losses.emd(jnp.asarray(TRUTH), x).sum())(jnp.asarray(LOGITS))
+    assert float(jnp.vdot(gradient, jnp.asarray(direction, jnp.float32))) == pytest.approx(
         float(expected), rel=1e-3
     )
 
@@ -78,15 +78,15 @@ def test_sigmoid_cross_entropy_stays_finite_for_large_logits():
     np.testing.assert_allclose(value, [200 / 3], rtol=1e-6)
 
 
-def test_weight_zero_gives_exactly_no_value_and_no_slope():
+def test_weight_zero_gives_exactly_no_value_and_no_gradient():
     weights = jnp.asarray([1.0, 0.0, 2.0, 1.0, 0.0, 1.0])
 
     def total(logits):
         return losses.weighted_sum(losses.emd(jnp.asarray(TRUTH), logits), weights, 6.0)
 
-    slope = jax.grad(total)(jnp.asarray(LOGITS))
-    np.testing.assert_array_equal(slope[jnp.asarray([1, 4])], 0)
-    assert (jnp.abs(slope[jnp.asarray([0, 2, 3, 5])]).max(axis=1) > 0).all()
+    gradient = jax.grad(total)(jnp.asarray(LOGITS))
+    np.testing.assert_array_equal(gradient[jnp.asarray([1, 4])], 0)
+    assert (jnp.abs(gradient[jnp.asarray([0, 2, 3, 5])]).max(axis=1) > 0).all()
     kept = np.flatnonzero(weights)
     alone = losses.weighted_sum(
         losses.emd(jnp.asarray(TRUTH[kept]), jnp.asarray(LOGITS[kept])), weights[kept], 6.0
@@ -103,8 +103,3 @@ def test_shapes_that_would_broadcast_are_refused(shape):
 def test_weights_that_would_broadcast_are_refused():
     with pytest.raises((ValueError, TypeCheckError), match=r"shape|Type-check"):
         losses.weighted_sum(jnp.ones((6,)), jnp.ones((6, 1)), 1.0)
-
-
-def test_unknown_exponent():
-    with pytest.raises(ValueError, match=r"loss\.emd_r must be 1 or 2"):
-        losses.emd(jnp.asarray(TRUTH), jnp.asarray(LOGITS), r=3)

@@ -4,8 +4,6 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from mtp.config import ConfigError
-
 
 def _same_shape(truth: Array, logits: Array) -> None:
     if truth.shape != logits.shape:
@@ -23,15 +21,13 @@ def emd(
     and prediction agree the value and its gradient are zero.
     """
     _same_shape(truth, logits)
-    if r not in (1, 2):
-        raise ConfigError(f"loss.emd_r must be 1 or 2, not {r}")
     difference = jnp.cumsum(truth - jax.nn.softmax(logits.astype(jnp.float32)), axis=-1)
     if r == 1:
         return jnp.mean(jnp.abs(difference), axis=-1)
     mean_square = jnp.mean(jnp.square(difference), axis=-1)
     if squared:
         return mean_square
-    # below float32's rounding of a CDF the two agree; the root's slope there would be infinite
+    # below float32's rounding of a CDF the two agree; the root's gradient there would be infinite
     apart = mean_square > 1e-14
     return jnp.where(apart, jnp.sqrt(jnp.where(apart, mean_square, 1.0)), 0.0)
 

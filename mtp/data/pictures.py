@@ -1,0 +1,85 @@
+"""Pictures without votes: files of a folder, a list of files, or arrays."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from mtp.data import images
+from mtp.data.errors import DataError
+from mtp.data.schema import Pictures
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
+
+
+def of_folder(folder: Path, max_pixels: int) -> Pictures:
+    """Every picture file in and below a folder, by its path in it; `skipped` names those that cannot be read.
+
+    Hidden files and folders are passed over. Errors: DataError where there is no folder, or no picture in it.
+    """
+    if not folder.is_dir():
+        raise DataError(f"pictures are looked for in a folder; there is no folder {folder}")
+    found = {path.relative_to(folder).as_posix(): path for path in _picture_files(folder)}
+    return _measured(folder.resolve().name, found, max_pixels)
+
+
+def _picture_files(folder: Path) -> Iterator[Path]:
+    for place, below, names in os.walk(folder):
+        below[:] = [name for name in below if not name.startswith(".")]  # os.walk then leaves the others out
+        yield from (
+            Path(place, name)
+            for name in names
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+        )
+
+
+def of_files(paths: Iterable[Path], max_pixels: int) -> Pictures:
+    """These picture files, named as they are given; `skipped` names those that cannot be read."""
+    return _measured("pictures", {str(path): path for path in paths}, max_pixels)
+
+
+def of_arrays(arrays: Sequence[np.ndarray]) -> Pictures:
+    """Upright pictures, uint8 (H, W, 3) each, named by their numbers. Errors: DataError on another array."""
+    for number, array in enumerate(arrays):
+        if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
+            raise DataError(
+                f"a picture must be an array of uint8 (height, width, 3); number {number} is {array.dtype} "
+                f"{array.shape}"
+            )
+    return Pictures(
+        name="arrays",
+        images=tuple(map(str, range(len(arrays)))),
+        sizes=np.array([array.shape[:2] for array in arrays], np.int32).reshape(-1, 2),
+        read=lambda index: arrays[index],
+    )
+
+
+def _measured(name: str, paths: Mapping[str, Path], max_pixels: int) -> Pictures:
+    """The files whose header can be read, sorted by name. Errors: DataError where none can."""
+
+    def measure(named: str) -> tuple[int, int] | str:
+        try:
+            return images.upright_size(paths[named].read_bytes(), named, max_pixels)
+        except images.ImageError as error:
+            return str(error)
+        except OSError as error:
+            return f"{named}: the file cannot be read ({error.strerror}); correct its path or permissions"
+
+    names = sorted(paths)
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(measure, names))
+    problems = tuple(each for each in found if isinstance(each, str))
+    good = {named: size for named, size in zip(names, found, strict=True) if not isinstance(size, str)}
+    if not good:
+        first = f"; the first: {problems[0]}" if problems else f" (files ending in {', '.join(SUFFIXES)})"
+        raise DataError(f"{name} must hold at least one picture that can be read; it has none{first}")
+    kept = tuple(good)
+    return Pictures(
+        name=name,
+        images=kept,
+        sizes=np.array(list(good.values()), np.int32),
+        read=lambda index: paths[kept[index]].read_bytes(),
+        skipped=problems,
+    )

@@ -1,0 +1,1 @@
+"""From pictures to predictions with a trained model; nothing of training."""

@@ -1,0 +1,32 @@
+"""The trunks by name."""
+
+import functools
+from collections.abc import Mapping
+
+from mtp.models import pretrained
+from mtp.models.backbone import Backbone
+from mtp.models.model import PictureSizes
+from mtp.models.nasnet import NASNET_A, NASNet
+from mtp.ops.canvas import to_float
+
+
+def odd_sides(sizes: PictureSizes) -> PictureSizes:
+    """Sizes without an even side's last line, which NASNet's stem (3x3, stride 2, no padding) never reads."""
+    return sizes - (sizes % 2 == 0)
+
+
+def _nasnet(name: str) -> Backbone:
+    return Backbone(
+        module=functools.partial(NASNet, NASNET_A[name]),
+        channels=NASNET_A[name].features,
+        stride=32,
+        min_side=32,
+        pixels=to_float,
+        reads=odd_sides,
+        load=functools.partial(pretrained.load, backbone=name),
+        origin=functools.partial(pretrained.origin, backbone=name),
+    )
+
+
+# by the names of model.backbone
+BACKBONES: Mapping[str, Backbone] = {name: _nasnet(name) for name in NASNET_A}

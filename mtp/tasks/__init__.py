@@ -1,0 +1,5 @@
+"""What is predicted: each task's label, loss, probabilities and criterion, in one table."""
+
+from mtp.tasks.table import TASKS, Criterion, Labels, LossOptions, Task, outputs, probabilities
+
+__all__ = ["TASKS", "Criterion", "Labels", "LossOptions", "Task", "outputs", "probabilities"]

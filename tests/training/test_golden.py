@@ -10,7 +10,8 @@ from mtp.inference.models import build_model
 from mtp.runtime.mesh import data_mesh, put_batch, replicated
 from mtp.runtime.settings import compiler_options
 from mtp.training.experiment import build_optimiser, build_step, initial_sigmas
-from mtp.training.step import Objective, initial_state
+from mtp.training.objective import Objective
+from mtp.training.state import initial_state
 
 GOLDEN = {
     "loss": 1.8049634,

@@ -49,8 +49,3 @@ def test_global_average_counts_valid_cells_only():
     x = jnp.full((2, 4, 5, 1), 100.0).at[0, 2:, 3:].set(3.0)
     average = global_average(x, jnp.array([[2, 2], [0, 0]], jnp.int32))
     np.testing.assert_array_equal(average[:, 0], [3, 0])
-
-
-def test_unknown_pool():
-    with pytest.raises(ValueError, match=r"model\.spp_pool must be"):
-        spatial_pyramid(jnp.ones((1, 4, 4, 1)), jnp.array([[2, 2]], jnp.int32), (1,), "median")

@@ -42,7 +42,7 @@ def test_a_data_set(data_dir):
 def test_reading_imports_nothing(data_dir):
     """TFDS replaces Python's import while it is imported: in a reading thread that breaks those that compile."""
     script = (
-        "import sys; from pathlib import Path; from mtp.data import ava_load\n"
+        "import sys; from pathlib import Path; from mtp.data.ava import load as ava_load\n"
         f"data = ava_load.load(Path({str(data_dir)!r}))\n"
         "before = set(sys.modules); data.read(0); print(sorted(set(sys.modules) - before))"
     )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def workdir(trained_small):
-    return trained_small[0]
+def workdir(trained_small, tmp_path_factory):
+    """A finished run that only this file's tests change."""
+    return Path(shutil.copytree(trained_small[0], tmp_path_factory.mktemp("predict") / "run"))
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +33,18 @@ def album(trained_small, tmp_path_factory):
     return folder
 
 
-def test_a_line_a_picture_with_the_numbers_of_an_evaluation(workdir, album):
+@pytest.fixture(scope="module")
+def predicted(workdir, album):
+    """(what the command prints, the lines of its predictions.csv)."""
     printed = runs.run(runs.predict(workdir, album))
-    out = workdir / "predictions" / "holidays"
+    return printed, runs.read_csv(workdir / "predictions" / "holidays" / "predictions.csv")
+
+
+def test_a_line_a_picture_with_the_numbers_of_an_evaluation(workdir, predicted):
+    printed, rows = predicted
     assert "note: left out: broken.jpg: this is not a picture in a known format" in printed
-    assert f"5 pictures; predictions.csv lies in {out}" in printed
-    rows, evaluated = (runs.read_csv(folder / "predictions.csv") for folder in (out, workdir))
+    assert f"5 pictures; predictions.csv lies in {workdir / 'predictions' / 'holidays'}" in printed
+    evaluated = runs.read_csv(workdir / "predictions.csv")
     assert list(rows[0]) == [
         "image", *(f"pred_{k}" for k in range(1, 6)), "pred_mean", "pred_std", "share_above", "p_high", "class",
         "height", "width", "pred_style_Bright", "pred_style_Dark",
@@ -53,9 +61,9 @@ def test_a_line_a_picture_with_the_numbers_of_an_evaluation(workdir, album):
                 assert float(row[name]) == pytest.approx(float(there[name]), rel=1e-5), name
 
 
-def test_the_evaluations_options_hold(workdir, album):
+def test_the_evaluations_options_hold(workdir, album, predicted):
     """Pictures of one shape, at another size: other numbers, the pictures' own sizes beside them."""
-    native = runs.read_csv(workdir / "predictions" / "holidays" / "predictions.csv")
+    _, native = predicted
     runs.run(runs.predict(workdir, album, "--config.eval.size=long=40", "--config.eval.canvases=3"))
     small = runs.read_csv(workdir / "predictions" / "holidays" / "predictions.csv")
     assert [row["height"] for row in small] == [row["height"] for row in native]
@@ -63,6 +71,7 @@ def test_the_evaluations_options_hold(workdir, album):
     assert np.abs(shares[0] - shares[1]).max() > 1e-4
 
 
+@pytest.mark.usefixtures("predicted")
 def test_nothing_else_of_the_workdir_changes(workdir):
     assert json.loads((workdir / "config.json").read_text())["eval"]["size"] == "native"
     assert {path.name for path in workdir.iterdir()} == {

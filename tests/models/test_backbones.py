@@ -49,7 +49,7 @@ COSTLY = ("mobile", "large")
 RUN = [name for name in ALL if name not in COSTLY]
 EVERY = pytest.mark.parametrize("name", ALL)
 COMPUTED = pytest.mark.parametrize("name", RUN)
-NEAR = 2e-5  # of an array's scale
+NEAR = 1e-5  # of an array's scale
 
 
 @pytest.fixture(autouse=True)
@@ -199,9 +199,8 @@ def test_alone_is_as_in_a_mixed_batch(name):
         assert_near(corner(by_pixels[i], size), pixels[0])
         assert np.abs(alone).max() > 0
         total = jax.tree.map(np.add, total, params)
-    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(total))
     for ours, theirs in zip(jax.tree.leaves(by_params), jax.tree.leaves(total), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5 * largest)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4 * np.abs(theirs).max())
 
 
 @COMPUTED

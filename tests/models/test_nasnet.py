@@ -1,4 +1,7 @@
-"""NASNet-A on canvases against Keras' own NASNet, run on each picture alone."""
+"""NASNet-A on canvases against Keras' own NASNet, run on each picture alone.
+
+That a picture alone is as in a batch, values and gradients, is tested of every backbone (`test_backbones`).
+"""
 
 import functools
 from pathlib import Path
@@ -147,23 +150,6 @@ def test_every_parity_equals_keras(tiny, canvas):
         assert_equal_maps(mine, tiny(picture)[0])
 
 
-def test_alone_equals_together(tiny, canvas):
-    shown = pictures([(33, 60), (67, 75), (50, 41)])
-    together = valid(*forward("tiny")(tiny.variables, *canvas(shown, 67, 75)))
-    for picture, mine in zip(shown, together, strict=True):
-        h, w = (side - 1 if side % 2 == 0 else side for side in picture.shape[:2])
-        alone = valid(*forward("tiny")(tiny.variables, *canvas([picture], h, w)))[0]
-        assert_equal_maps(mine, alone)
-
-
-def test_what_lies_outside_the_pictures_changes_nothing(tiny, canvas):
-    shown = pictures([(33, 60), (67, 75)])
-    first = valid(*forward("tiny")(tiny.variables, *canvas(shown, 67, 75, fill=0)))
-    second = valid(*forward("tiny")(tiny.variables, *canvas(shown, 67, 75, fill=255)))
-    for a, b in zip(first, second, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 @pytest.mark.slow
 def test_training_mode_equals_keras(mobile):
     shown = np.stack(pictures([(97, 65)] * 3))
@@ -185,27 +171,6 @@ def test_training_mode_equals_keras(mobile):
     np.testing.assert_allclose(ours["moving_variance"], stem.moving_variance, rtol=1e-5)
 
 
-def test_batch_statistics_are_those_of_the_pictures_alone(tiny, canvas):
-    """Garbage and empty slots stay out of the batch's mean and variance."""
-    shown = pictures([(33, 60), (45, 51)])
-    module = NASNet(NASNET_A["tiny"])
-
-    @jax.jit
-    def apply(variables, images, sizes):
-        return module.apply(
-            variables, to_float(images, sizes), sizes, BatchStatistics(0.5), mutable=["batch_stats"]
-        )
-
-    (small, sizes), changed = apply(tiny.variables, *canvas(shown, 45, 61, fill=7))
-    images, padded = canvas([*shown, np.zeros((31, 31, 3), np.uint8)], 67, 75, fill=200)
-    padded[-1] = 0
-    (wide, wide_sizes), same = apply(tiny.variables, images, padded)
-    for a, b in zip(valid(small, sizes), valid(wide[:2], wide_sizes[:2]), strict=True):
-        assert_equal_maps(b, a, 1e-4)
-    assert np.isfinite(wide).all()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), changed, same)
-
-
 def test_frozen_statistics_are_used_and_kept(tiny, canvas):
     shown = pictures([(33, 60)])
     module = NASNet(NASNET_A["tiny"])
@@ -220,32 +185,6 @@ def test_frozen_statistics_are_used_and_kept(tiny, canvas):
     running, _ = forward("tiny")(tiny.variables, images, sizes)
     assert_equal_maps(np.asarray(frozen), np.asarray(running))
     jax.tree.map(np.testing.assert_array_equal, kept["batch_stats"], tiny.variables["batch_stats"])
-
-
-def test_gradient_of_the_mixed_batch_is_the_sum_of_the_single_ones(tiny, canvas):
-    shown = pictures([(33, 60), (67, 75), (50, 41)])
-    images, sizes = canvas(shown, 67, 75, fill=50)
-    module = NASNet(NASNET_A["tiny"])
-    direction = np.random.default_rng(2).normal(size=(NASNET_A["tiny"].features,))
-
-    @functools.partial(jax.jit, compiler_options=compiler_options())
-    def gradient(params, images, sizes):
-        def value(params):
-            x, _ = module.apply(
-                {"params": params, "batch_stats": tiny.variables["batch_stats"]},
-                to_float(images, sizes),
-                sizes,
-            )
-            return jnp.sum(x @ jnp.asarray(direction, jnp.float32))
-
-        return jax.grad(value)(params)
-
-    whole = gradient(tiny.variables["params"], images, sizes)
-    parts = [gradient(tiny.variables["params"], images[i : i + 1], sizes[i : i + 1]) for i in range(3)]
-    total = jax.tree.map(lambda *leaves: sum(leaves), *parts)
-    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(total), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4 * np.abs(b).max())
-    assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(whole)) > 0
 
 
 @functools.cache
@@ -264,8 +203,8 @@ def gradient_program(remat: bool):
     variables = template("tiny")
     images = jax.ShapeDtypeStruct((8, 95, 127, 3), jnp.uint8)
     sizes = jax.ShapeDtypeStruct((8, 2), jnp.int32)
-    slope = jax.jit(jax.value_and_grad(value, has_aux=True))
-    lowered = slope.lower(variables["params"], variables["batch_stats"], images, sizes)
+    value_and_gradients = jax.jit(jax.value_and_grad(value, has_aux=True))
+    lowered = value_and_gradients.lower(variables["params"], variables["batch_stats"], images, sizes)
     return lowered.compile(compiler_options())
 
 

@@ -117,6 +117,8 @@ _RECORDS = (
            "what is trained; the first one's criterion chooses the best checkpoint", "section 3.1"),
     Option("model.dtype", "float32", Choice("float32", "bfloat16"), TRAINING,
            "compute type"),
+    Option("model.precision", "highest", Choice("highest", "high", "default"), TRAINING,
+           "of products of float32 on accelerators: highest is float32, default the fastest (TF32, bfloat16)"),
     Option("model.remat", False, Boolean(), TRAINING,
            "recompute cells in the backward pass: less memory, more time"),
     Option("model.bn_momentum", 0.97, Real(low=0, below=1), TRAINING,

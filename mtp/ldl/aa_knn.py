@@ -205,8 +205,8 @@ def _limit(values: Float[np.ndarray, "q m"], squares: Float[np.ndarray, " q"], d
 
     With c the k-th smallest, k rows have r^2 <= c + |a|^2 + g (5 |a|^2 + 3 r^2), and a nearer row's product is no
     larger than r^2 - |a|^2 + g (5 |a|^2 + 3 r^2): c and little more than 2 g (5 |a|^2 + 3 (c + |a|^2)) for small g.
-    g: d + 1 terms, the rounding of both factors and of |b|^2, whose own sum is in float64; centring, whose error of half
-    an eps in each component changes r^2 by at most eps (|a|^2 + 2 r^2).
+    g: d + 1 terms, the rounding of both factors and of |b|^2, whose own sum is in float64; and centring, whose error of
+    half an eps in each component changes r^2 by at most eps (|a|^2 + 2 r^2).
     """
     kth = np.partition(values, k - 1, axis=1)[:, k - 1].astype(np.float64)
     kind, double = np.finfo(values.dtype), np.finfo(np.float64)

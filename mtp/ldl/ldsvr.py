@@ -6,8 +6,9 @@ Targets are t = -ln(1/y - 1), predictions sigmoid(f(x)) divided by their sum. A 
     min 1/2 |w|^2 + C sum_i w_i max(u_i - eps, 0)^2
 
 with the rows' weights w_i scaled to mean 1 (so that C keeps its meaning: a row of weight 2 counts twice as much as one
-of weight 1, but is not two rows) is solved by `irwls` with the gradient's own weights (2 C w_i / 4) (u_i - eps) / |e_i|. Up to `DUAL_ROWS` rows with the
-exact radial kernel, beyond with random Fourier features.
+of weight 1, but is not two rows) is solved by `irwls` with the gradient's own weights
+(2 C w_i / 4) (u_i - eps) / |e_i|. Up to `DUAL_ROWS` rows with the exact radial kernel, beyond with random Fourier
+features.
 """
 
 import numpy as np

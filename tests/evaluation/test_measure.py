@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from mtp.evaluation import intervals, references
 from mtp.evaluation.measure import Evaluation, measure
@@ -131,7 +132,30 @@ def naive(sample, groups, resamples, seed):
             defined = len(column) and np.isfinite(value)
             limits = np.percentile(column, [2.5, 97.5]) if defined else (np.nan, np.nan)
             cells[name] = (value, *limits, n)
+        if metric.per == "style":
+            cells |= {
+                name: (cells[name][0], *limits, n)
+                for name, limits in zip(names, left_out(metric, sample, groups, seed), strict=True)
+            }
     return cells
+
+
+def left_out(metric, sample, groups, seed):
+    """Jackknife intervals (M, 2): what is left out is removed, and everything is sorted anew."""
+    kept = np.flatnonzero(metric.among(sample))
+    sample, groups = copied(sample, kept), None if groups is None else [groups[i] for i in kept]
+    place = np.arange(len(kept)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    blocks = min(200, place.max() + 1)
+    whole = np.array(values_of(metric, sample))
+    if blocks < 2:
+        return np.full((len(whole), 2), np.nan)
+    block = (np.random.default_rng([seed, 5]).permutation(place.max() + 1) % blocks)[place]
+    each = np.array([values_of(metric, copied(sample, np.flatnonzero(block != b))) for b in range(blocks)])
+    error = np.sqrt((blocks - 1) / blocks * ((each - each.mean(0)) ** 2).sum(0))
+    centre = np.clip(blocks * whole - (blocks - 1) * each.mean(0), 1e-3, 1 - 1e-3)
+    half = scipy.stats.t.ppf(0.975, blocks - 1) * np.where(error > 0, error, np.nan) / (centre * (1 - centre))
+    odds = np.log(centre / (1 - centre))
+    return np.stack([1 / (1 + np.exp(half - odds)), 1 / (1 + np.exp(-half - odds))], axis=1)
 
 
 CASES = {

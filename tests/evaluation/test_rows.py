@@ -1,5 +1,6 @@
 """Rows of metrics of networks that predict some of the tasks."""
 
+import dataclasses
 import itertools
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Batches of inputs and labels, read ahead of the device by threads; the state of the data is one integer.
 
-A batch is {"inputs": {...}, "labels": {...}, "weights": {...}}: what the view gives, and each task's labels (B, ...)
-and weights (B,). Slots without a picture are zero and weigh nothing.
+A batch is {"inputs": {...}, "slots": {"filled"}, "labels": {...}, "weights": {...}}: what the view gives, 1 for each
+slot with a picture (B,), and each task's labels (B, ...) and weights (B,). Slots without a picture are zero everywhere.
 """
 
 import time
@@ -79,7 +79,8 @@ class TrainBatches:
         for slot, index in enumerate(real):
             draw = Draw(seed, step, slot, flips[slot], plan.turns)
             self._write(slot_of(inputs, slot), int(index), plan, draw)
-        return {"inputs": inputs} | {
+        filled = (np.arange(slots) < len(real)).astype(np.float32)
+        return {"inputs": inputs, "slots": {"filled": filled}} | {
             part: {task: _filled(values, real, slots) for task, values in rows.items()}
             for part, rows in self._rows.items()
         }
@@ -91,7 +92,8 @@ class TrainBatches:
         def of_batch(spec: Mapping[str, Spec]) -> dict[str, Spec]:
             return {name: Spec((slots, *each.shape), each.dtype) for name, each in spec.items()}
 
-        return {"inputs": of_batch(self._view.spec(shape))} | {
+        filled = {"filled": Spec((), np.dtype(np.float32))}
+        return {"inputs": of_batch(self._view.spec(shape)), "slots": of_batch(filled)} | {
             part: of_batch({task: Spec(v.shape[1:], v.dtype) for task, v in rows.items()})
             for part, rows in self._rows.items()
         }

@@ -95,6 +95,7 @@ def test_labels_follow_pictures_once_an_epoch(mixed, order):
         filler = plan.batch(step).indices < 0
         images, sizes = batch["inputs"]["images"], batch["inputs"]["sizes"]
         assert (batch["weights"]["number"] == np.where(filler, 0, 2)).all()
+        assert (batch["slots"]["filled"] == ~filler).all()
         assert not batch["labels"]["votes"][filler].any()
         assert not images[filler].any()
         assert not sizes[filler].any()

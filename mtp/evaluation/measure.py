@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtp.evaluation.intervals import interval, jackknife_of_shares, resampled_seeds, resamples_of
+from mtp.evaluation.intervals import interval, jackknife_of_shares, resamples_of, units
 from mtp.evaluation.metrics import METRICS, Metric
 from mtp.evaluation.samples import Criteria, Sample
 from mtp.evaluation.statistics import weighted_mean
@@ -46,7 +46,7 @@ class Evaluation:
         return measure([self.sample(distribution, **outputs)], self.groups, self.resamples, self.seed)
 
     def metrics_over_seeds(self, distributions: Sequence[np.ndarray]) -> Cells:
-        """As `metrics`, of several runs: the mean of their values; the interval resamples runs and pictures."""
+        """As `metrics`, of several runs: the mean of their values; the interval counts runs and pictures."""
         return measure([self.sample(d) for d in distributions], self.groups, self.resamples, self.seed)
 
 
@@ -71,8 +71,8 @@ def measure(
 ) -> Cells:
     """name -> value, low, high, n, better, in the table's order; None where undefined.
 
-    runs: of the same pictures in one order; of several, the value is the mean, and the interval resamples runs too
-    (not that of average precision). resamples: 0 for values without intervals.
+    runs: of the same pictures in one order; of several, the value is the mean, and the interval counts how
+    they differ (not that of average precision). resamples: 0 for values without intervals.
     A metric whose label is not known has no cell; where only means are known, one that needs histograms has an empty
     one.
     """
@@ -93,16 +93,17 @@ def _resampled(
     columns = [[column for part in of_run for column in part.columns] for of_run in parts]
     values = np.array([[column.value for column in of_run] for of_run in columns])
 
-    def of_runs(weights: np.ndarray) -> np.ndarray:
-        return np.stack([np.hstack([part.resampled(weights) for part in of_run]) for of_run in parts], axis=1)
+    def resampled(weights: np.ndarray) -> np.ndarray:
+        """The mean over the runs in each resample."""
+        return np.mean([np.hstack([part.resampled(weights) for part in of_run]) for of_run in parts], axis=0)
 
     chunks = resamples_of(len(runs[0]), groups, resamples, seed)
     # without a resample there is no chunk
-    drawn = np.concatenate([np.zeros((0, *values.shape)), *map(of_runs, chunks)])
-    drawn = np.sum(resampled_seeds(len(runs), resamples, seed)[:, :, None] * drawn, axis=1)
+    drawn = np.concatenate([np.zeros((0, values.shape[1])), *map(resampled, chunks)])
+    count = units(len(runs[0]), groups)
+    limits = [interval(of_runs, again, count) for of_runs, again in zip(values.T, drawn.T, strict=True)]
     return {
-        c.name: _cell(c, v, *interval(d))
-        for c, v, d in zip(columns[0], values.mean(axis=0), drawn.T, strict=True)
+        c.name: _cell(c, v, *pair) for c, v, pair in zip(columns[0], values.mean(axis=0), limits, strict=True)
     }
 
 

@@ -50,6 +50,7 @@ def assemble(
         "finished": finished,
         "mean_histogram": list(facts.mean_histogram),
         "bootstrap": config.eval.bootstrap,
+        "groups": None if dataset.groups is None else len({dataset.groups[i] for i in predictions.indices}),
         "pkl_floor": config.eval.pkl_floor,
         "threshold": facts.threshold,
         "delta": facts.delta,

@@ -184,20 +184,21 @@ def test_intervals_are_those_of_copied_and_sorted_pictures(case, monkeypatch):
         np.testing.assert_allclose(numbers, expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_runs_are_resampled_with_pictures():
-    """The mean of the runs' values; in each resample, of the runs that it draws."""
+def test_intervals_over_runs_hold_their_difference_and_that_of_pictures():
+    """The mean of the runs' values; Student's t on the sum of both variances."""
     runs = [sample_of(prediction=histograms(v)) for v in np.random.default_rng(0).integers(1, 9, (3, 40, 5))]
     found = measure(runs, None, 50, 0)
-    shares = intervals.resampled_seeds(3, 50, 0)
     (draws,) = intervals.resamples_of(40, None, 50, 0)
     for name in ("srcc", "ped"):
         metric = METRICS[name]
-        each = np.array([[values_of(metric, copied(r, np.repeat(np.arange(40), w.astype(int))))[0] for r in runs]
-                         for w in draws])  # fmt: skip
-        low, high = np.percentile((each * shares).sum(axis=1), [2.5, 97.5])
-        value = np.mean([values_of(metric, run)[0] for run in runs])
+        again = [np.mean([values_of(metric, copied(r, np.repeat(np.arange(40), w.astype(int))))[0] for r in runs])
+                 for w in draws]  # fmt: skip
+        values = np.array([values_of(metric, run)[0] for run in runs])
+        of_runs, of_pictures = values.var(ddof=1) / 3, np.var(again)
+        freedom = (of_runs + of_pictures) ** 2 / (of_runs**2 / 2 + of_pictures**2 / 39)
+        half = scipy.stats.t.ppf(0.975, freedom) * np.sqrt(of_runs + of_pictures)
         assert (found[name]["value"], found[name]["low"], found[name]["high"]) == pytest.approx(
-            (value, low, high)
+            (values.mean(), values.mean() - half, values.mean() + half)
         )
 
 

@@ -54,6 +54,14 @@ def test_split_hash_and_counts_stand_above_the_table():
     assert "threshold 3, delta 0.5 keeps" in text
 
 
+def test_intervals_of_few_groups_are_called_too_narrow():
+    many, few = (tables.markdown({**results(), "groups": groups}) for groups in (30, 29))
+    assert "20 resamples of 30 groups" in many and "too narrow" not in many
+    assert "20 resamples of 29 groups" in few
+    assert "intervals from resamples of fewer than 30 groups are too narrow" in few
+    assert "groups" not in tables.markdown(results()).split("|")[0]
+
+
 def test_synthetic_numbers_are_called_synthetic():
     assert "synthetic" in tables.terminal(results("demo")) and "synthetic" in tables.markdown(results("demo"))
     assert "synthetic" not in tables.markdown(results("votes"))

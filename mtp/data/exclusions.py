@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mtp import files
+from mtp.data import csv_text
 from mtp.data.schema import DataError
 
 NAME = "excluded.csv"
@@ -19,9 +20,8 @@ def read(folder: Path) -> dict[str, str]:
     path = folder / NAME
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    lines = csv_text.rows(csv_text.decoded(path.read_bytes(), path), path)
+    rows = [(line.number, [cell.strip() for cell in line.cells]) for line in lines]
     if not rows or tuple(rows[0][1]) != HEADER:
         found = ",".join(rows[0][1]) if rows else "nothing"
         raise DataError(

@@ -30,8 +30,7 @@ def load(
 
     Errors: DataError that names every bad row (line, value, fix) and every picture that cannot be read.
     """
-    path = Path(folder) / csv
-    table = votes_csv.read(path, group, exclusions.read(Path(folder)))
+    table = votes_csv.read(Path(folder), csv, group, exclusions.read(Path(folder)))
     _insist(table)
     columns, rows = table.columns, table.rows
     rows, sizes, skipped = _measured(Path(folder), rows, max_skipped, enlarge, max_pixels)
@@ -43,7 +42,7 @@ def load(
         images=names,
         votes=np.array([[int(row[c]) for c in columns.votes] for row in rows], np.int64),
         sizes=sizes,
-        splits=_splits(path, columns, rows, groups, folds, fold, seed),
+        splits=_splits(table.path, columns, rows, groups, folds, fold, seed),
         groups=groups,
         styles=styles,
         style_names=style_names,

@@ -39,10 +39,12 @@ class Checkpoints:
             step_folder.sweep(self.directory)
             self._set_damaged_aside()
 
-    def save(self, step: int, model: Any, training: Any, meta: Mapping[str, Any]) -> None:
+    def save(
+        self, step: int, model: Any, training: Any, meta: Mapping[str, Any], *, rated: bool = False
+    ) -> None:
         """Start saving; `model` and `training` are any trees of arrays (PRNG keys as raw data), `meta` is JSON.
 
-        Does nothing where `step` is saved already.
+        rated: the step will be validated, and `rate` is to follow. Does nothing where `step` is saved already.
         Errors: CheckpointError where a later step is there already, the directory is read-only, or the save before
         this one has failed.
         """
@@ -57,7 +59,7 @@ class Checkpoints:
             )
         # on the host when this returns: the caller may give the state away
         items = {"model": packing.packed(model), "training": packing.packed(training)}
-        self._saving = self._writer.submit(self._write, step, items, dict(meta))
+        self._saving = self._writer.submit(self._write, step, items, dict(meta), rated)
 
     def rate(self, step: int, score: float | None) -> None:
         """The step was validated; None, or a number that is not finite: it is never the best.
@@ -69,9 +71,11 @@ class Checkpoints:
             step_folder.write_score(self._folder(step), score)
             self._prune()
 
-    def is_rated(self, step: int) -> bool:
-        """Whether a step that is saved was validated."""
-        return step_folder.is_scored(self._folder(step))
+    def awaits_rating(self, step: int) -> bool:
+        """Whether a step that was to be validated was not: its run was ended before. Errors: as `meta`."""
+        self.wait()
+        with self._reading(step) as folder:
+            return step_folder.awaits_score(folder)
 
     def restore(self, model: Any, training: Any, step: int | None = None) -> tuple[Any, Any, dict[str, Any]]:
         """Both items and the meta of `step` (default: the latest), placed as the abstract trees say.
@@ -138,9 +142,9 @@ class Checkpoints:
         self._writer.shutdown()
         self.wait()
 
-    def _write(self, step: int, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+    def _write(self, step: int, items: Mapping[str, Any], meta: Mapping[str, Any], rated: bool) -> None:
         with self._writing(step):
-            step_folder.write(self._folder(step), items, meta)
+            step_folder.write(self._folder(step), items, meta, rated=rated)
             self._prune()
 
     def _prune(self) -> None:
@@ -151,21 +155,22 @@ class Checkpoints:
 
     def _best(self) -> int | None:
         """Of the highest score, the later of equal ones; None where none has one."""
-        scores = {}
-        for step in self.steps():
+        scores, there = {}, self.steps()
+        for step in there:
             with self._reading(step) as folder:
-                scores[step] = step_folder.read_score(folder)
+                scores[step] = step_folder.read_score(folder, latest=step == there[-1])
         known = [(score, step) for step, score in scores.items() if score is not None]
         return max(known)[1] if known else None
 
     def _set_damaged_aside(self) -> None:
         damaged: dict[int, str] = {}
-        for step in self.steps():
+        there = self.steps()
+        for step in there:
             try:
-                step_folder.check(self._folder(step))
+                step_folder.check(self._folder(step), latest=step == there[-1])
             except DamagedError as error:
                 damaged[step] = str(error)
-        whole = sorted({*self.steps()} - damaged.keys())
+        whole = [step for step in there if step not in damaged]
         if damaged and not whole:
             each = "; ".join(f"{self._folder(step)} {what}" for step, what in damaged.items())
             raise CheckpointError(

@@ -25,6 +25,7 @@ ITEMS = ("model", "training")  # those that hold arrays
 META, SCORE = "meta.json", "score.json"
 # keys in the stored meta: of each item the `Listing`; of each item's bytes and of the meta the SHA-256
 ARRAYS, CHECKSUMS = "arrays", "sha256"
+RATED = "rated"  # whether a score follows
 _NUMBER = re.compile(r"[0-9]+").fullmatch
 UNFINISHED, REMOVED, DAMAGED = ".tmp", ".removed", ".damaged"  # what else a folder of a step can end in
 
@@ -34,22 +35,29 @@ class DamagedError(ValueError):
 
 
 class Stored(NamedTuple):
-    """What a step's meta says: of its arrays and checksums, item by item, and what was saved as its meta."""
+    """What a step's meta says: of its arrays and checksums, item by item, and what was saved as its meta.
+
+    rated: whether its score is written once it was validated.
+    """
 
     folder: Path
+    rated: bool
     arrays: dict[str, Listing]
     sums: dict[str, str]
     meta: dict[str, Any]
 
 
-def write(folder: Path, items: Mapping[str, tuple[Vectors, Listing]], meta: Mapping[str, Any]) -> None:
-    """On the disk before it gets its name. Errors: OSError; nothing is left then."""
+def write(
+    folder: Path, items: Mapping[str, tuple[Vectors, Listing]], meta: Mapping[str, Any], *, rated: bool
+) -> None:
+    """On the disk before it gets its name; rated: a score will follow. Errors: OSError; nothing is left then."""
     temporary = folder.with_name(folder.name + UNFINISHED)
     shutil.rmtree(temporary, ignore_errors=True)
     try:
         temporary.mkdir()
         sums = {name: _write_vectors(temporary / _file(name), items[name][0]) for name in ITEMS}
-        content = {**meta, ARRAYS: {name: listing for name, (_, listing) in items.items()}}
+        listings = {name: listing for name, (_, listing) in items.items()}
+        content = {**meta, RATED: rated, ARRAYS: listings}
         sums["meta"] = _checksum_of_json(content)
         files.write_text(temporary / META, json.dumps({**content, CHECKSUMS: sums}, indent=1) + "\n")
         files.to_disk(temporary)
@@ -83,7 +91,7 @@ def read_meta(folder: Path) -> Stored:
     sums = content.pop(CHECKSUMS, None)
     if not isinstance(sums, dict) or sums.get("meta") != _checksum_of_json(content):
         raise DamagedError("is damaged: its meta does not have the checksum it was saved with")
-    return Stored(folder, content.pop(ARRAYS), sums, content)
+    return Stored(folder, content.pop(RATED), content.pop(ARRAYS), sums, content)
 
 
 def read_vectors(stored: Stored, item: str) -> Vectors:
@@ -105,12 +113,12 @@ def read_vectors(stored: Stored, item: str) -> Vectors:
     return vectors
 
 
-def check(folder: Path) -> None:
+def check(folder: Path, *, latest: bool) -> None:
     """Read everything. Errors: DamagedError."""
     stored = read_meta(folder)
     for item in ITEMS:
         read_vectors(stored, item)
-    read_score(folder)
+    read_score(folder, latest=latest)
 
 
 def write_score(folder: Path, score: float | None) -> None:
@@ -120,14 +128,16 @@ def write_score(folder: Path, score: float | None) -> None:
     files.write_json(folder / SCORE, {**content, CHECKSUMS: _checksum_of_json(content)})
 
 
-def is_scored(folder: Path) -> bool:
-    """Whether it was validated."""
-    return (folder / SCORE).exists()
+def awaits_score(folder: Path) -> bool:
+    """Whether it is still to be validated. Errors: DamagedError."""
+    return read_meta(folder).rated and not (folder / SCORE).exists()
 
 
-def read_score(folder: Path) -> float | None:
-    """None where there is none. Errors: DamagedError."""
-    if not is_scored(folder):
+def read_score(folder: Path, *, latest: bool) -> float | None:
+    """None where there is none; only the latest step's may still have to come. Errors: DamagedError."""
+    if awaits_score(folder) and not latest:
+        raise DamagedError(f"is damaged: its score is missing ({SCORE})")
+    if not (folder / SCORE).exists():
         return None
     content = _read_json(folder / SCORE)
     stored = content.pop(CHECKSUMS, None)

@@ -55,9 +55,10 @@ def refuse_other_data(checkpoints: Checkpoints, meta: Mapping[str, Any]) -> None
 def restore_or_init(experiment: Training, checkpoints: Checkpoints, writer: Writer) -> TrainState:
     """The latest checkpoint's state, with the log cut back to it; else a new one."""
     latest = checkpoints.latest_step()
-    writer.truncate(latest or 0, validated=latest is not None and checkpoints.is_rated(latest))
     if latest is None:
+        writer.truncate(0)
         return experiment.new_state()
+    writer.truncate(latest, validated=not checkpoints.awaits_rating(latest))
     model, others, _ = checkpoints.restore(*experiment.abstract_state.parts())
     return TrainState.joined(model, others)
 
@@ -176,13 +177,18 @@ class Loop:
                 with self._stop.held():
                     state = train_until(experiment, programs, batches, state, step, report, self._stopped)
                     if int(state.step):
-                        self._checkpoints.save(int(state.step), *state.parts(), meta)
+                        self.save(state, meta)
                 if self._stop.received and int(state.step) < total:
                     break
                 if evaluates(experiment, step):
                     self.validate(state)
                 progress.resume()
         return state
+
+    def save(self, state: TrainState, meta: Mapping[str, Any]) -> None:
+        """In the background."""
+        step = int(state.step)
+        self._checkpoints.save(step, *state.parts(), meta, rated=evaluates(self._experiment, step))
 
     def validate(self, state: TrainState) -> None:
         """Once the state is saved: what is ended in the middle of it is done by the next start."""
@@ -212,7 +218,7 @@ def fit(
     with closing(Writer(workdir, experiment.config.log.tensorboard)) as writer:
         state = restore_or_init(experiment, checkpoints, writer)
         loop = Loop(experiment, checkpoints, writer, stop)
-        if latest is not None and evaluates(experiment, latest) and not checkpoints.is_rated(latest):
+        if latest is not None and checkpoints.awaits_rating(latest):
             loop.validate(state)
         if programs:
             state = loop.train(state, programs, meta)

@@ -41,7 +41,7 @@ def assert_same_bits(a, b):
 
 
 def save(checkpoints, step, score=None, meta=None):
-    checkpoints.save(step, *state_of(step), meta or {"at": step})
+    checkpoints.save(step, *state_of(step), meta or {"at": step}, rated=True)
     checkpoints.rate(step, score)
 
 
@@ -333,15 +333,21 @@ def test_a_folder_that_is_gone_or_a_file_is_an_error_in_a_line(copy):
         run.close()
 
 
-def test_a_step_is_rated_once_it_was_validated(copy):
+def test_the_latest_step_may_wait_for_its_score_but_no_other(copy, capsys):
     run = Checkpoints(copy)
-    run.save(7, *state_of(7), {})
-    run.wait()
-    assert not run.is_rated(7)
+    run.save(7, *state_of(7), {}, rated=True)
+    assert run.awaits_rating(7) and not run.awaits_rating(6) and run.best_step() == 2
     run.rate(7, 0.5)
-    assert run.is_rated(7) and run.best_step() == 7
+    assert not run.awaits_rating(7) and run.best_step() == 7
+    run.save(8, *state_of(8), {})
+    assert not run.awaits_rating(8)
     run.close()
-    assert steps_in(copy) == [6, 7]
+    (copy / "7" / "score.json").unlink()
+    with pytest.raises(CheckpointError, match=r"7 is damaged: its score is missing \(score.json\)"):
+        Checkpoints(copy, read_only=True).best_step()
+    run = Checkpoints(copy)
+    assert "7 is damaged: its score is missing" in capsys.readouterr().out
+    assert run.steps() == [8]
 
 
 def test_an_earlier_step_is_refused_and_the_same_step_is_left_alone(tmp_path):

@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 
 
+class DamagedFileError(ValueError):
+    """A file of ours is not as it was written; the message names it and says what to do."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what was written takes its place at the end, and an error leaves it as it was.
@@ -20,11 +24,19 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f"{path.name}.tmp")
     try:
         yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
+        to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file, or which files are in a folder, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -38,9 +50,37 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any | None:
-    """What `write_json` wrote; None where there is no such file."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+def read_json(path: Path, mend: str = "restore it from a copy") -> dict[str, Any] | None:
+    """What `write_json` wrote; None where there is no such file.
+
+    Errors: DamagedFileError where it holds something else, such as nothing after a power cut; mend: what to do then.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:  # not JSON, or not text
+        raise DamagedFileError(f"{path} is damaged ({error}); {mend}") from error
+    if not isinstance(found, dict):
+        raise DamagedFileError(f"{path} is damaged (it holds no object); {mend}")
+    return found
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """A .npy without pickles."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def read_array(path: Path, mend: str) -> np.ndarray | None:
+    """What `write_array` wrote; None where there is no such file. Errors: DamagedFileError, as `read_json`."""
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, SyntaxError) as error:
+        raise DamagedFileError(f"{path} is damaged ({error}); {mend}") from error
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:

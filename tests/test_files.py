@@ -33,6 +33,36 @@ def test_arrays_are_read_back(tmp_path):
         assert str(found["b"]) == "text"
 
 
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}", bytes(99), b"[]", b"null"])
+def test_what_is_no_json_object_is_named_with_what_to_do(content, tmp_path):
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(
+        files.DamagedFileError, match=rf"{tmp_path}/x.json is damaged \(.*\); delete it"
+    ) as told:
+        files.read_json(tmp_path / "x.json", "delete it")
+    assert "\n" not in str(told.value)
+
+
+def test_an_array_is_read_back_and_what_is_none_is_named(tmp_path):
+    path = tmp_path / "x.npy"
+    files.write_array(path, np.arange(3, dtype=np.uint64))
+    found = files.read_array(path, "delete it")
+    assert found is not None and found.dtype == np.uint64 and found.tolist() == [0, 1, 2]
+    assert files.read_array(tmp_path / "none.npy", "") is None
+    whole = path.read_bytes()
+    for content in (b"", whole[:40], whole[:-3], b"PK" + whole, b"\x80\x04N.", bytes(99)):
+        path.write_bytes(content)
+        with pytest.raises(files.DamagedFileError, match=r"x.npy is damaged \(.*\); delete it") as told:
+            files.read_array(path, "delete it")
+        assert "\n" not in str(told.value)
+
+
+def test_pickles_are_not_read(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{}]), allow_pickle=True)
+    with pytest.raises(files.DamagedFileError, match="allow_pickle=False"):
+        files.read_array(tmp_path / "x.npy", "delete it")
+
+
 def test_the_hash_is_that_of_the_bytes(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     assert files.sha256(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()

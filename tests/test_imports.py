@@ -13,7 +13,7 @@ import mtp
 ROOT = Path(__file__).parents[1]
 # lower layers know nothing of higher ones; packages of one layer do not see one another
 LAYERS = (
-    {"config", "files"},
+    {"config", "files", "processes"},
     {"ratings"},
     {"tasks", "ops", "ldl"},
     {"data", "models"},
@@ -24,6 +24,7 @@ LAYERS = (
     {"report"},
     {"training", "options"},
     {"workdirs"},
+    {"commands"},
     {"main"},
 )
 LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}

@@ -53,7 +53,7 @@ def run_until(arguments: list[str], pattern: str, signum: int) -> None:
 def checksum(workdir: Path) -> tuple[int, dict[str, str]]:
     """The last step saved, and SHA-256 of parameters, statistics, optimiser and counters there, and of the meta."""
     steps = [int(p.name) for p in (workdir / "checkpoints").iterdir() if p.name.isdigit()]
-    meta = json.loads((workdir / "checkpoints" / str(max(steps)) / "meta" / "metadata").read_text())
+    meta = json.loads((workdir / "checkpoints" / str(max(steps)) / "meta.json").read_text())
     assert set(meta["sha256"]) == {"model", "training", "meta"}
     return max(steps), meta["sha256"]
 

@@ -5,7 +5,18 @@ import json
 import pytest
 
 from mtp.config import OPTIONS, ConfigError, Reach, flat, get_config
-from mtp.workdirs import UsageError, claim, evaluation_folder, finished, stored_config
+from mtp.files import DamagedFileError
+from mtp.runtime.checkpoint import Checkpoints
+from mtp.workdirs import (
+    UsageError,
+    claim,
+    compare,
+    evaluation_folder,
+    finished,
+    folder_beside,
+    refuse_file,
+    stored_config,
+)
 
 
 def saved(workdir):
@@ -45,7 +56,7 @@ OTHER = {
 def test_only_what_shapes_no_checkpoint_may_differ_between_two_starts(name, tmp_path):
     saved(tmp_path)
     claim(differing("data.dir", "photos"), tmp_path)
-    if OPTIONS[name].reach in (Reach.EVALUATION, Reach.NOTHING):
+    if OPTIONS[name].reach in (Reach.PLACE, Reach.EVALUATION, Reach.NOTHING):
         claim(differing(name, OTHER[name]), tmp_path)
         assert flat(json.loads((tmp_path / "config.json").read_text()))[name] == OTHER[name]
     else:
@@ -58,6 +69,8 @@ def test_what_differed_freely_before_still_may():
     assert free == {
         *(name for name in OPTIONS if name.startswith(("log.", "run."))),
         *(name for name in OPTIONS if name.startswith("eval.")),
+        # what lies there may not
+        "data.dir", "data.csv", "data.split_dir",
         "input.threads", "input.ahead", "train.compile_in_parallel", "train.save_every_steps", "optim.max_bad_steps",
     } - {"eval.size", "eval.max_pixels", "eval.too_large"}  # fmt: skip
 
@@ -113,13 +126,13 @@ def test_options_that_are_no_more_and_values_that_cannot_be_are_told_of_an_old_w
 
 def test_a_run_that_failed_before_its_first_save_does_not_hold_the_workdir(tmp_path):
     wrong = get_config()
-    wrong.data.dir = "phtos"
+    wrong.data.fold = 2
     claim(wrong, tmp_path)
     right = get_config()
-    right.data.dir = "photos"
+    right.data.fold = 1
     claim(right, tmp_path)
     saved(tmp_path)
-    with pytest.raises(UsageError, match=r"data\.dir: there 'photos', now 'phtos'"):
+    with pytest.raises(UsageError, match=r"data\.fold: there 1, now 2"):
         claim(wrong, tmp_path)
 
 
@@ -131,6 +144,62 @@ def test_the_table_of_an_unfinished_training_does_not_end_it(tmp_path):
         (tmp_path / name / "results.json").write_text(json.dumps(content))
     assert finished(config, tmp_path / "part") == []
     assert finished(config, tmp_path / "whole") == [content]
+
+
+def test_a_table_is_of_the_data_at_one_place_however_that_is_spelt(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("photos")
+    config = differing("data.dir", "photos")
+    content = {"config": json.loads(config.to_json())}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    for folder in ("photos", "photos/", "./photos", str(tmp_path / "photos"), "link"):
+        assert finished(differing("data.dir", folder), tmp_path) == [content], folder
+    for folder in ("other", "photos/inside", ""):
+        assert finished(differing("data.dir", folder), tmp_path) == [], folder
+    assert finished(differing("data.csv", "other.csv"), tmp_path) == []
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[]", bytes(99)])
+def test_damaged_files_are_named_with_what_to_do(content, tmp_path):
+    (tmp_path / "config.json").write_bytes(content)
+    for read in (lambda: compare(get_config(), tmp_path), lambda: stored_config(tmp_path, {})):
+        with pytest.raises(
+            DamagedFileError, match=r"config.json is damaged .*; delete it: the checkpoints say too"
+        ):
+            read()
+    (tmp_path / "results.json").write_bytes(content)
+    for read in (
+        lambda: finished(get_config(), tmp_path),
+        lambda: folder_beside(tmp_path.parent, tmp_path.name, get_config()),
+    ):
+        (tmp_path.parent / "evaluations").mkdir(exist_ok=True)
+        (tmp_path.parent / "evaluations" / f"{tmp_path.name}-test").unlink(missing_ok=True)
+        (tmp_path.parent / "evaluations" / f"{tmp_path.name}-test").symlink_to(tmp_path)
+        with pytest.raises(
+            DamagedFileError, match=r"results.json is damaged .*; delete it, and the same command"
+        ):
+            read()
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(DamagedFileError, match="it has no configuration"):
+        finished(get_config(), tmp_path)
+
+
+def test_without_its_file_the_configuration_is_the_checkpoints(tmp_path):
+    config = differing("optim.clip_norm", 3.0)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    checkpoints.save(3, {}, {}, {"config": json.loads(config.to_json())})
+    checkpoints.close()
+    assert flat(stored_config(tmp_path, {})) == flat(config)
+    with pytest.raises(UsageError, match=r"optim\.clip_norm: there 3\.0, now 1\.0"):
+        compare(differing("data.dir", "photos"), tmp_path)
+
+
+def test_a_workdir_is_no_file(tmp_path):
+    (tmp_path / "run").write_text("")
+    with pytest.raises(UsageError, match=r"--workdir must be a folder, but .*/run is a file; choose another"):
+        refuse_file(tmp_path / "run")
+    refuse_file(tmp_path)
+    refuse_file(tmp_path / "none")
 
 
 def stored(workdir, **options):

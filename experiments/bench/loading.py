@@ -55,8 +55,7 @@ def untrained(folder: Path, backbone: str, trained: Sequence[int] = ()) -> Path:
         "training_pictures_sha256": sha256_of(hashes),
     }
     checkpoints = Checkpoints(workdir / "checkpoints")
-    # an item of a checkpoint may not be empty
-    checkpoints.save(0, predictor.variables, {"step": np.zeros((), np.int32)}, meta)
+    checkpoints.save(0, predictor.variables, {}, meta)
     checkpoints.close()
     np.save(workdir / TRAINED, hashes)
     return workdir

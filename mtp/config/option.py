@@ -12,6 +12,7 @@ Known = dict[str, tuple[str, ...]]  # the names that an option of the kind `Name
 class Reach(enum.Enum):
     """What an option shapes. It decides who may set it: a start in a workdir that is there, an evaluation, both."""
 
+    PLACE = "where the data lie"
     DATA = "the data"
     TRAINING = "the training"
     VALIDATION = "the choice of the best checkpoint, and the evaluation"
@@ -20,8 +21,8 @@ class Reach(enum.Enum):
 
     @property
     def fixed(self) -> bool:
-        """Whether all trainings in one workdir must agree on it."""
-        return self not in (Reach.EVALUATION, Reach.NOTHING)
+        """Whether all trainings in one workdir must agree on it; where the data lie is free, what lies there is not."""
+        return self not in (Reach.PLACE, Reach.EVALUATION, Reach.NOTHING)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ data is read; an option that has no effect beside the others is noted.
 
 | shapes | another value in a workdir that holds a checkpoint | `--mode=evaluate` |
 |---|---|---|
+| where the data lie | allowed, where the same pictures and labels lie there (compared by SHA-256) | allowed |
 | the data | refused | allowed; what describes a folder (*) is forgotten where `data.dir` names another one |
 | the training | refused | refused |
 | the choice of the best checkpoint | refused | allowed |

@@ -7,7 +7,7 @@ default comes from (sections are the paper's; "ours" where nothing is said), its
 from mtp.config.kinds import Boolean, Choice, Integer, Named, OrNone, Pattern, Real, Text, Tuple
 from mtp.config.option import Option, Reach
 
-DATA, TRAINING, VALIDATION, EVALUATION, NOTHING = Reach
+PLACE, DATA, TRAINING, VALIDATION, EVALUATION, NOTHING = Reach
 
 SECTIONS = {
     "": "of everything random",
@@ -37,13 +37,13 @@ _RECORDS = (
 
     Option("data.name", "votes", Named(), DATA,
            "votes: a folder of pictures with votes.csv; ava: a built AVA set; demo: the generated set"),
-    Option("data.dir", "", Text("a folder"), DATA,
+    Option("data.dir", "", Text("a folder"), PLACE,
            'the folder (votes), the built set (ava), the cache (demo; "": the user\'s cache folder)'),
     Option("data.split", "", Named(), DATA,
            'ava: which split; "": official', of_folder=True),
-    Option("data.split_dir", "", Text("a folder"), DATA,
+    Option("data.split_dir", "", Text("a folder"), PLACE,
            "ava: where the lists of a split lie that is not AVA's own", of_folder=True),
-    Option("data.csv", "votes.csv", Text("a file", empty=False), DATA,
+    Option("data.csv", "votes.csv", Text("a file", empty=False), PLACE,
            "label file inside the folder", of_folder=True),
     Option("data.group", "group", Text("a CSV column"), DATA,
            "column whose values never cross splits; used where the CSV has it", of_folder=True),

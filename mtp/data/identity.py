@@ -20,6 +20,15 @@ def sha256_of(hashes: np.ndarray) -> str:
     return hashlib.sha256(hashes.tobytes()).hexdigest()
 
 
+def labels_sha256(dataset: Dataset, indices: np.ndarray) -> str:
+    """SHA-256 of the names, splits, votes and styles of these pictures."""
+    names = [f"{dataset.splits[i]}/{dataset.images[i]}" for i in indices]
+    digest = hashlib.sha256("\n".join([*dataset.style_names, *names]).encode())
+    for labels in (dataset.votes, dataset.styles, dataset.tested_styles):
+        digest.update(np.ascontiguousarray(labels[indices]).tobytes())
+    return digest.hexdigest()
+
+
 def _bytes(pictures: Pictures, index: int) -> bytes:
     found = pictures.read(index)
     return found.tobytes() if isinstance(found, np.ndarray) else found

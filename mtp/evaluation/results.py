@@ -65,7 +65,7 @@ def assemble(
 
 def versions() -> dict[str, str]:
     """Of the libraries that numbers depend on."""
-    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy", "pillow")
+    names = ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "pillow")
     return {name: importlib.metadata.version(name) for name in names}
 
 

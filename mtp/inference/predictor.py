@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 from tqdm import tqdm
 
+from mtp import files
 from mtp.config import Config, configured, flat
 from mtp.data.batches.pipeline import evaluation_batches, evaluation_canvases
 from mtp.data.batches.sizes import Shape, SizeRule
@@ -28,6 +29,9 @@ from mtp.runtime.mesh import data_mesh, put_batch, replicated, replicated_shapes
 from mtp.runtime.settings import compiler_options
 from mtp.tasks import TASKS
 
+MEND_TRAINED = (
+    "copy the whole workdir again, or delete results.json and run the training command: it writes it anew"
+)
 TRAINED = "training_pictures.npy"  # in a workdir: `picture_hashes` of what its network was trained on
 
 
@@ -232,12 +236,15 @@ class Predictor:
 
 
 def _trained_pictures(path: Path, sha256: str) -> np.ndarray:
-    """Hashes of the pictures that a network was trained on, from its workdir. Errors: CheckpointError on other ones."""
-    trained = np.load(path, allow_pickle=False) if path.is_file() else None
+    """Hashes of the pictures that a network was trained on, from its workdir.
+
+    Errors: CheckpointError on other ones; DamagedFileError.
+    """
+    trained = files.read_array(path, MEND_TRAINED)
     if trained is None or sha256_of(trained) != sha256:
         raise CheckpointError(
             f"{path} must hold the hashes of the training pictures that the checkpoint names; it "
-            f"{'is missing' if trained is None else 'holds others'}. Copy the whole workdir again"
+            f"{'is missing' if trained is None else 'holds others'}. {MEND_TRAINED}"
         )
     return trained
 

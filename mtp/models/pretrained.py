@@ -106,16 +106,15 @@ def read(path: Path, backbone: str, variables: Mapping[str, Any]) -> Weights:
 
     Layers are matched by order, arrays by order and shape, as Keras does; names in the file mean nothing.
     variables: params and batch_stats of a backbone, for their names and shapes.
-    Errors: WeightsError naming the first array that is missing, left over or misshaped.
+    Errors: WeightsError naming the first array that is missing, left over, misshaped or not of finite numbers.
     """
     shapes = _shapes(variables)
     expected = saved_layers(NASNET_A[backbone], top=True)
     try:
-        file = h5py.File(path)
+        with h5py.File(path) as file:
+            found = dict(_layers(file, expected, path))
     except OSError as error:
-        raise WeightsError(f"{path} must be an HDF5 file of Keras weights; {error}") from error
-    with file:
-        found = dict(_layers(file, expected, path))
+        raise WeightsError(f"{path} must be a whole HDF5 file of Keras weights; {error}") from error
     if TOP in found:
         shapes[TOP] = {"kernel": (NASNET_A[backbone].features, 1000), "bias": (1000,)}
     arrays = {
@@ -161,10 +160,10 @@ def _kind(layer: str) -> str:
 
 def _layers(file: Group, expected: list[str], path: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
     """(our layer name, the file's arrays) for every layer of the file that has any."""
-    root = file["model_weights"] if "model_weights" in file else file
+    root = _member(file, "model_weights", h5py.Group, path) if "model_weights" in file else file
     if "layer_names" in root.attrs or "layer_names0" in root.attrs:
-        groups = [root[name] for name in _names(root, "layer_names")]
-        stored = [[group[name][()] for name in _names(group, "weight_names")] for group in groups]
+        groups = [_member(root, name, h5py.Group, path) for name in _names(root, "layer_names")]
+        stored = [[_array(group, name, path) for name in _names(group, "weight_names")] for group in groups]
         stored = [arrays for arrays in stored if arrays]
         if len(stored) > len(expected):
             raise WeightsError(
@@ -173,9 +172,23 @@ def _layers(file: Group, expected: list[str], path: Path) -> Iterator[tuple[str,
             )
         yield from zip(expected, stored, strict=False)
     elif "layers" in root:
-        yield from _keras3_layers(root["layers"], expected, path)
+        yield from _keras3_layers(_member(root, "layers", h5py.Group, path), expected, path)
     else:
         raise WeightsError(f"{path} must be a weights file of Keras; it has neither layer_names nor layers")
+
+
+def _member(group: Group, name: str, kind: type, path: Path) -> Any:
+    """What lies in a group under a name. Errors: WeightsError where it is not there, or of another kind."""
+    found = group.get(name)
+    if not isinstance(found, kind):
+        what = "missing" if found is None else f"no {kind.__name__}"
+        there = ", ".join(list(group)[:5])
+        raise WeightsError(f"{path}: {group.name.rstrip('/')}/{name} is {what}; there are {there or 'none'}")
+    return found
+
+
+def _array(group: Group, name: str, path: Path) -> np.ndarray:
+    return np.asarray(_member(group, name, h5py.Dataset, path)[()])
 
 
 def _names(group: Group, attribute: str) -> list[str]:
@@ -190,10 +203,11 @@ def _names(group: Group, attribute: str) -> list[str]:
 def _keras3_layers(layers: Group, expected: list[str], path: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Keras 3 numbers the layers of each class: conv2d, conv2d_1, ...; arrays are vars/0, vars/1, ..."""
     stored = {}
-    for name, group in layers.items():
-        variables = group["vars"] if "vars" in group else {}
+    for name in layers:
+        group = _member(layers, name, h5py.Group, path)
+        variables = _member(group, "vars", h5py.Group, path) if "vars" in group else {}
         if len(variables):
-            stored[name] = [variables[str(i)][()] for i in range(len(variables))]
+            stored[name] = [_array(variables, str(i), path) for i in range(len(variables))]
     counts = dict.fromkeys(ARRAYS, 0)
     for layer in expected:
         kind = _kind(layer)
@@ -219,8 +233,22 @@ def _checked(
                 f"{path}: {layer}/{name} must have shape {leaves[name]}, but has {values.shape}; it is of "
                 "another network than model.backbone"
             )
-        yield name, values.astype(np.float32)
+        yield name, _numbers(values, name, f"{path}: {layer}/{name}")
     if len(stored) < len(names):
         raise WeightsError(f"{path}: {layer}/{names[len(stored)]} is missing")
     if len(stored) > len(names):
         raise WeightsError(f"{path}: {layer} has {len(stored) - len(names)} arrays more than {names}")
+
+
+def _numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
+    """float32. Errors: WeightsError where a number cannot be one of a network's."""
+    if not np.issubdtype(values.dtype, np.floating):
+        raise WeightsError(f"{where} must hold floating-point numbers, not {values.dtype}")
+    with np.errstate(over="ignore"):  # to infinity, which is refused
+        found = values.astype(np.float32)
+    wrong = int((~np.isfinite(found)).sum())
+    if wrong:
+        raise WeightsError(f"{where}: {wrong} of {found.size} numbers are not finite; fetch the file again")
+    if name == "moving_variance" and (found < 0).any():
+        raise WeightsError(f"{where}: a variance is negative; fetch the file again")
+    return found

@@ -1,6 +1,6 @@
 """Many arrays in few vectors, one for each type, with a listing of what lies where."""
 
-import hashlib
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,12 +32,13 @@ def packed(tree: Any) -> tuple[Vectors, Listing]:
     return {name: np.concatenate(flat) for name, flat in parts.items()}, listing(tree)
 
 
-def empty(wanted: Mapping[str, Any]) -> Vectors:
-    """Vectors of unset numbers with the lengths that arrays with these types and shapes need."""
-    lengths: dict[str, int] = {}
-    for array in wanted.values():
-        lengths[str(array.dtype)] = lengths.get(str(array.dtype), 0) + array.size
-    return {name: np.empty(length, name) for name, length in lengths.items()}
+def lengths(listing: Listing) -> dict[str, int]:
+    """Name of a type -> how many numbers its vector holds."""
+    found: dict[str, int] = {}
+    for text in listing.values():
+        name, _, shape = text.rstrip(")").partition("(")
+        found[name] = found.get(name, 0) + math.prod(int(side) for side in shape.split(",") if side)
+    return found
 
 
 def unpacked(vectors: Vectors, listing: Listing, wanted: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -48,11 +49,3 @@ def unpacked(vectors: Vectors, listing: Listing, wanted: Mapping[str, Any]) -> d
         taken[name] = first + wanted[path].size
         arrays[path] = vectors[name][first : taken[name]].reshape(wanted[path].shape)
     return arrays
-
-
-def checksum(vectors: Vectors) -> str:
-    """SHA-256 over the bytes of all vectors, in the order of their names."""
-    digest = hashlib.sha256()
-    for name in sorted(vectors):
-        digest.update(vectors[name].tobytes())
-    return digest.hexdigest()

@@ -3,11 +3,14 @@
 import ctypes
 import os
 import platform
+from pathlib import Path
 
 import jax
 from absl import logging
 
 from mtp.config import CACHE, Config
+from mtp.processes.ending import explained
+from mtp.runtime.kept_programs import remove_damaged
 
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 # mallopt's parameters (malloc.h)
@@ -15,7 +18,7 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
 
 def configure(config: Config) -> None:
-    """Where compiled programs are kept, that checkpoints are written silently, what becomes of freed memory, and
+    """Where compiled programs are kept, that libraries say nothing short of errors, what becomes of freed memory, and
     whether sums on a GPU have one order (options: `run`).
 
     To be called before jax' first look at its devices.
@@ -29,7 +32,18 @@ def configure(config: Config) -> None:
 
 
 def keep_programs(folder: str) -> None:
-    """Have jax keep compiled programs in a folder, and find them there again; those that compile at once stay out."""
+    """Have jax keep compiled programs in a folder, and find them there again; those that compile at once stay out.
+
+    Where it cannot be written to, a line says so, and they are not kept.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        removed = remove_damaged(Path(folder))
+    except OSError as error:
+        print(f"note: compiled programs are not kept: {explained(error)}")
+        return
+    if removed:
+        print(f"note: removed {removed} compiled program(s) from {folder} that were cut short")
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 

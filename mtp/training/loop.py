@@ -1,9 +1,8 @@
 """Training in named steps: restore or initialise, train until, evaluate, save, finish."""
 
-import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,35 +11,24 @@ import jax
 from mtp.config import Config
 from mtp.data.batches.pipeline import Ahead
 from mtp.evaluation.rows import point_metrics
+from mtp.processes.signals import Stop
 from mtp.runtime.checkpoint import Checkpoints
-from mtp.runtime.log import StepProgress, Writer
+from mtp.runtime.log import VALIDATION, StepProgress, Writer, say
 from mtp.runtime.mesh import put_batch
 from mtp.training.experiment import Training
 from mtp.training.programs import Programs
 from mtp.training.state import TrainState
 
+# what a run must go on with -> where its meta has the SHA-256
+SAME_DATA = {
+    "training split": "split_sha256",
+    "training pictures' files": "training_pictures_sha256",
+    "votes and styles": "labels_sha256",
+}
+
 
 class TrainingError(RuntimeError):
     """Training cannot go on; the message says why and what to change."""
-
-
-class StopSignal:
-    """SIGTERM asks the loop to save and leave after the current step."""
-
-    def __init__(self) -> None:
-        self.received = False
-        self._before: Any = signal.getsignal(signal.SIGTERM)
-        # signals reach the main thread only; a run in another thread cannot be told
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._receive)
-
-    def _receive(self, *_: Any) -> None:
-        self.received = True
-
-    def close(self) -> None:
-        """From here on SIGTERM does what it did before."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._before)
 
 
 def compile_ahead(experiment: Training, step: int) -> Programs:
@@ -50,29 +38,29 @@ def compile_ahead(experiment: Training, step: int) -> Programs:
     return Programs(experiment.train_step, experiment.abstract_state, batches, experiment.mesh, at_once)
 
 
-def restore_or_init(
-    experiment: Training, checkpoints: Checkpoints, writer: Writer, meta: Mapping[str, Any]
-) -> TrainState:
-    """The latest checkpoint's state, with the log cut back to it; else a new one.
-
-    meta: what this run saves beside its states. Errors: TrainingError where it began with other pictures.
-    """
+def refuse_other_data(checkpoints: Checkpoints, meta: Mapping[str, Any]) -> None:
+    """Errors: TrainingError where the run began with other pictures or votes; meta: what it saves beside its states."""
     if checkpoints.latest_step() is None:
-        writer.truncate(0)
-        return experiment.new_state()
-    model, others, there = checkpoints.restore(*experiment.abstract_state.parts())
-    state = TrainState.joined(model, others)
-    for what, name in (
-        ("training split", "split_sha256"),
-        ("training pictures' files", "training_pictures_sha256"),
-    ):
-        if there[name] != meta[name]:
+        return
+    there = checkpoints.meta()
+    for what, name in SAME_DATA.items():
+        # votes are not in the meta of a run that was begun before they were
+        if name in there and there[name] != meta[name]:
             raise TrainingError(
                 f"a run must go on with the pictures that it began with; the SHA-256 of the {what} was "
                 f"{there[name][:12]} and is {meta[name][:12]}. Restore the data, or start in a new workdir."
             )
-    writer.truncate(int(state.step))
-    return state
+
+
+def restore_or_init(experiment: Training, checkpoints: Checkpoints, writer: Writer) -> TrainState:
+    """The latest checkpoint's state, with the log cut back to it; else a new one."""
+    latest = checkpoints.latest_step()
+    if latest is None:
+        writer.truncate(0)
+        return experiment.new_state()
+    writer.truncate(latest, validated=not checkpoints.awaits_rating(latest))
+    model, others, _ = checkpoints.restore(*experiment.abstract_state.parts())
+    return TrainState.joined(model, others)
 
 
 def validate(experiment: Training, state: TrainState) -> dict[str, float]:
@@ -104,22 +92,25 @@ def train_until(
     state: TrainState,
     stop: int,
     tell: "Report",
-    signal_: StopSignal,
+    stopped: Callable[[], bool],
 ) -> TrainState:
-    """Steps up to `stop`; the metrics of a step are fetched after the next one was dispatched.
+    """Steps up to `stop`, or until `stopped`; the metrics of a step are fetched after the next one was dispatched.
 
     Not the first's: the next may have to wait for its program.
     """
     pending: tuple[int, Mapping] | None = None
     for step in range(int(state.step), stop):
-        state, metrics = programs(state, put_batch(next(batches), experiment.mesh))
+        batch = put_batch(next(batches), experiment.mesh)
+        if not programs.ready(batch, stopped):
+            break
+        state, metrics = programs(state, batch)
         if pending:
             tell(*pending, waited=batches.waited)
         pending = step + 1, metrics
         if tell.silent:
             tell(*pending, waited=batches.waited)
             pending = None
-        if signal_.received:
+        if stopped():
             break
     if pending:
         tell(*pending, waited=batches.waited)
@@ -153,44 +144,86 @@ class Report:
             )
 
 
-def stops(experiment: Training, start: int) -> Iterator[tuple[int, bool]]:
-    """(step, whether to evaluate there), ascending, after `start`: where the loop pauses to save."""
-    c, total = experiment.config.train, experiment.steps
-    every = max(1, round(c.eval_every_epochs * experiment.plan.steps_per_epoch))
-    for step in range(start + 1, total + 1):
-        evaluates = step % every == 0 or step == total
-        if evaluates or step % c.save_every_steps == 0:
-            yield step, evaluates
+def evaluates(experiment: Training, step: int) -> bool:
+    """Whether the state after `step` is validated."""
+    every = max(1, round(experiment.config.train.eval_every_epochs * experiment.plan.steps_per_epoch))
+    return step % every == 0 or step == experiment.steps
 
 
-def fit(experiment: Training, workdir: Path, meta: Mapping[str, Any]) -> int | None:
-    """Train to the end; the best step, or None where a signal ended the run early (its state is saved)."""
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    writer = Writer(workdir, experiment.config.log.tensorboard)
-    stop_signal = StopSignal()
-    programs = compile_ahead(experiment, checkpoints.latest_step() or 0)
-    state = restore_or_init(experiment, checkpoints, writer, meta)
-    start = int(state.step)
-    batches = experiment.batches.iterate(start, experiment.steps)
-    progress = StepProgress(
-        experiment.steps, start, experiment.config.input.batch_size, experiment.config.log.every_steps
-    )
-    report = Report(experiment.config, writer, progress)
-    try:
-        for stop, evaluates in stops(experiment, start):
-            state = train_until(experiment, programs, batches, state, stop, report, stop_signal)
-            # a signal on the very step of an evaluation waits for it: its save is not repeated
-            metrics = validate(experiment, state) if evaluates and int(state.step) == stop else {}
-            if metrics:
-                writer.write(stop, {f"validation/{k}": v for k, v in metrics.items()})
-                progress.say(stop, metrics)
-            checkpoints.save(int(state.step), *state.parts(), dict(meta), score(experiment, metrics))
-            progress.resume()
-            if stop_signal.received:
-                break
-    finally:
-        progress.close()
-        writer.close()
-        checkpoints.close()
-        stop_signal.close()
-    return None if stop_signal.received and int(state.step) < experiment.steps else checkpoints.best_step()
+def stops(experiment: Training, start: int) -> Iterator[int]:
+    """The steps after `start`, ascending, where the loop pauses to save."""
+    every = experiment.config.train.save_every_steps
+    for step in range(start + 1, experiment.steps + 1):
+        if evaluates(experiment, step) or step % every == 0:
+            yield step
+
+
+class Loop:
+    """A run in progress: states are trained, saved and then validated."""
+
+    def __init__(self, experiment: Training, checkpoints: Checkpoints, writer: Writer, stop: Stop):
+        self._experiment, self._checkpoints = experiment, checkpoints
+        self._writer, self._stop = writer, stop
+
+    def train(self, state: TrainState, programs: Programs, meta: Mapping[str, Any]) -> TrainState:
+        """To the last step, or to where a signal came; the state that is returned is saved, with its meta."""
+        experiment, start = self._experiment, int(state.step)
+        c, total = experiment.config, experiment.steps
+        batches = experiment.batches.iterate(start, total)
+        progress = StepProgress(total, start, c.input.batch_size, c.log.every_steps)
+        report = Report(c, self._writer, progress)
+        with closing(progress):
+            for step in stops(experiment, start):
+                with self._stop.held():
+                    state = train_until(experiment, programs, batches, state, step, report, self._stopped)
+                    if int(state.step):
+                        self.save(state, meta)
+                if self._stop.received and int(state.step) < total:
+                    break
+                if evaluates(experiment, step):
+                    self.validate(state)
+                progress.resume()
+        return state
+
+    def save(self, state: TrainState, meta: Mapping[str, Any]) -> None:
+        """In the background."""
+        step = int(state.step)
+        self._checkpoints.save(step, *state.parts(), meta, rated=evaluates(self._experiment, step))
+
+    def validate(self, state: TrainState) -> None:
+        """Once the state is saved: what is ended in the middle of it is done by the next start."""
+        self._checkpoints.wait()
+        step, metrics = int(state.step), validate(self._experiment, state)
+        if metrics:
+            self._writer.write(step, {f"{VALIDATION}{k}": v for k, v in metrics.items()})
+            say(step, metrics)
+        self._checkpoints.rate(step, score(self._experiment, metrics))
+
+    def _stopped(self) -> bool:
+        """Errors: CheckpointError where a save has failed."""
+        self._checkpoints.check()
+        return self._stop.received is not None
+
+
+def fit(
+    experiment: Training, checkpoints: Checkpoints, workdir: Path, meta: Mapping[str, Any], stop: Stop
+) -> int:
+    """Train to the end; the best step. meta: what is saved beside the states.
+
+    Errors: SystemExit after a signal, once the state is saved; one during the last step is too late to matter.
+    """
+    latest = checkpoints.latest_step()
+    start = latest or 0
+    programs = compile_ahead(experiment, start) if start < experiment.steps else None
+    with closing(Writer(workdir, experiment.config.log.tensorboard)) as writer:
+        state = restore_or_init(experiment, checkpoints, writer)
+        loop = Loop(experiment, checkpoints, writer, stop)
+        if latest is not None and checkpoints.awaits_rating(latest):
+            loop.validate(state)
+        if programs:
+            state = loop.train(state, programs, meta)
+    if int(state.step) < experiment.steps:
+        stop.end()
+    best = checkpoints.best_step()
+    assert best is not None
+    return best

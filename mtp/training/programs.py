@@ -1,7 +1,7 @@
 """The training step's programs, ready ahead of the loop: one of gradients a batch shape, one update for all."""
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 import jax
@@ -13,6 +13,8 @@ from mtp.runtime.settings import compiler_options, return_freed_memory
 from mtp.training.objective import Batch
 from mtp.training.state import TrainState
 from mtp.training.step import TrainStep
+
+ASK = 0.1  # seconds
 
 
 class Programs:
@@ -54,6 +56,17 @@ class Programs:
         """Until all are there; how many they are."""
         programs = [self._update, *self._gradients.values()]
         return len([program.result() for program in programs])
+
+    def ready(self, batch: Batch, given_up: Callable[[], bool]) -> bool:
+        """Wait for this batch's programs; False where that was given up, which is asked ten times a second."""
+        missing = {self._gradients[_shapes(batch)], self._update}
+        while missing:
+            if given_up():
+                return False
+            done, missing = wait(missing, ASK, FIRST_EXCEPTION)
+            for program in done:
+                program.result()
+        return True
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Mapping]:
         gradients = self._gradients[_shapes(batch)].result()(state, batch)

@@ -14,6 +14,7 @@ from mtp.data import images
 from mtp.data.load import load
 from mtp.data.pictures import of_arrays, of_files, of_folder
 from mtp.evaluation import plan
+from mtp.files import DamagedFileError
 from mtp.inference import columns
 from mtp.inference.predictor import TRAINED, Predictor
 from mtp.runtime.checkpoint import CheckpointError
@@ -162,7 +163,7 @@ def test_other_variables_share_the_programs(predictor, dataset):
 
 
 def test_the_optimisers_state_is_not_read(copy, predictor):
-    shutil.rmtree(best(copy) / "training")
+    (best(copy) / "training.bin").unlink()
     loaded = Predictor.load(copy)
     for a, b in zip(jax.tree.leaves(loaded.variables), jax.tree.leaves(predictor.variables), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -184,21 +185,20 @@ def test_another_network_is_refused(backbone, workdir, predictor):
     assert "stored nothing, wanted float32" in said and len(said.splitlines()) == 7
 
 
-def flip_a_byte(folder: Path) -> None:
-    data = max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    raw = bytearray(data.read_bytes())
+def flip_a_byte(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
-    data.write_bytes(raw)
+    path.write_bytes(raw)
 
 
 def test_a_changed_byte_of_the_variables_is_refused(copy):
-    flip_a_byte(best(copy) / "model")
+    flip_a_byte(best(copy) / "model.bin")
     with pytest.raises(CheckpointError, match="is damaged: its model does not have the checksum"):
         Predictor.load(copy)
 
 
 def test_a_changed_digit_of_the_threshold_is_refused(copy):
-    path = best(copy) / "meta" / "metadata"
+    path = best(copy) / "meta.json"
     text = path.read_text()
     assert text.count('"threshold": 3.0') == 1
     path.write_text(text.replace('"threshold": 3.0', '"threshold": 3.5'))
@@ -213,6 +213,16 @@ def test_training_pictures_are_those_that_the_checkpoint_names(state, copy):
         np.save(copy / TRAINED, np.arange(3, dtype=np.uint64))
     with pytest.raises(CheckpointError, match=rf"{TRAINED} must hold the hashes .* {state}"):
         Predictor.load(copy)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array", bytes(300)])
+def test_damaged_hashes_of_the_training_pictures_are_named(content, copy):
+    (copy / TRAINED).write_bytes(content)
+    with pytest.raises(
+        DamagedFileError, match=rf"{TRAINED} is damaged \(.*\); copy the whole workdir again, or"
+    ) as told:
+        Predictor.load(copy)
+    assert "\n" not in str(told.value)
 
 
 def test_a_folder_without_a_checkpoint(backbone, tmp_path):

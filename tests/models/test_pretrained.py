@@ -1,6 +1,7 @@
 """Keras weight files: both formats, with and without the classifier, and files that do not fit."""
 
 import hashlib
+import os
 
 import h5py
 import jax
@@ -148,9 +149,46 @@ def add_layer(file):
     file.attrs["layer_names"] = [*file.attrs["layer_names"], "extra"]
 
 
+def replace(name, values):
+    """Put other numbers into the stem's array of this position."""
+
+    def edit(file):
+        group = file["stem_bn1"]
+        member = group.attrs["weight_names"][name]
+        shape = group[member].shape
+        del group[member]
+        group[member] = np.broadcast_to(values, shape)
+
+    return edit
+
+
+def misname_array(file):
+    group = file["stem_bn1"]
+    group.attrs["weight_names"] = ["nowhere", *group.attrs["weight_names"][1:]]
+
+
+def misname_layer(file):
+    file.attrs["layer_names"] = ["nowhere", *file.attrs["layer_names"][1:]]
+
+
+def group_for_array(file):
+    group = file["stem_bn1"]
+    member = group.attrs["weight_names"][0]
+    del group[member]
+    group.create_group(member)
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
+        (replace(0, np.nan), r"stem_bn1/gamma: 16 of 16 numbers are not finite"),
+        (replace(1, [0.0] * 15 + [np.inf]), r"stem_bn1/beta: 1 of 16 numbers are not finite"),
+        (replace(2, np.float64(1e300)), r"stem_bn1/moving_mean: 16 of 16 numbers are not finite"),
+        (replace(3, -1.0), r"stem_bn1/moving_variance: a variance is negative"),
+        (replace(0, b"text"), r"stem_bn1/gamma must hold floating-point numbers"),
+        (misname_array, r"stem_bn1/nowhere is missing; there are "),
+        (misname_layer, r"/nowhere is missing; there are "),
+        (group_for_array, r"is no Dataset"),
         (drop_array, r"stem_bn1/moving_variance is missing"),
         (drop_layer, r"must have shape|has .* more than|is missing"),
         (misshape, r"stem_conv1/kernel must have shape \(3, 3, 3, 16\), but has \(3, 3, 3, 17\)"),
@@ -173,12 +211,19 @@ def test_keras_3_files_that_do_not_fit(with_top, template, tmp_path):
     change(path, lambda file: file.create_dataset("layers/conv2d_999/vars/0", data=np.zeros(3)))
     with pytest.raises(WeightsError, match=r"conv2d_999.* left over"):
         pretrained.read(path, "tiny", template)
+    with_top.save_weights(path)
+    change(path, lambda file: file.move("layers/conv2d_2/vars/0", "layers/conv2d_2/vars/7"))
+    with pytest.raises(WeightsError, match=r"/layers/conv2d_2/vars/0 is missing; there are 7"):
+        pretrained.read(path, "tiny", template)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(WeightsError, match="must be a whole HDF5 file"):
+        pretrained.read(path, "tiny", template)
 
 
 def test_what_is_not_a_weights_file(template, tmp_path):
     path = tmp_path / "w.h5"
     path.write_bytes(b"not HDF5")
-    with pytest.raises(WeightsError, match="must be an HDF5 file"):
+    with pytest.raises(WeightsError, match="must be a whole HDF5 file"):
         pretrained.read(path, "tiny", template)
     path.unlink()
     with h5py.File(path, "w") as file:

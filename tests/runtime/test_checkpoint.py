@@ -1,15 +1,19 @@
 """Which checkpoints are kept, that they come back bit by bit, and that a wrong one is refused by name."""
 
+import errno
 import math
+import os
 import re
 import shutil
+import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
+from mtp.runtime import step_folder
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
 from mtp.runtime.mesh import data_mesh, replicated
 
@@ -36,6 +40,11 @@ def assert_same_bits(a, b):
         assert np.asarray(x).tobytes() == np.asarray(y).tobytes()
 
 
+def save(checkpoints, step, score=None, meta=None):
+    checkpoints.save(step, *state_of(step), meta or {"at": step}, rated=True)
+    checkpoints.rate(step, score)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of six saves, closed; step 2 is the best."""
@@ -43,10 +52,15 @@ def finished(tmp_path_factory):
     checkpoints = Checkpoints(folder)
     values = {1: 0.3, 2: 0.1, 3: math.nan, 4: 0.2, 5: None, 6: math.inf}
     for step, value in values.items():
-        score = None if value is None else -value
-        checkpoints.save(step, *state_of(step), {"config": {"lr": 0.1}, "at": step}, score=score)
+        save(checkpoints, step, None if value is None else -value, {"config": {"lr": 0.1}, "at": step})
     checkpoints.close()
     return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """The same run, to be damaged."""
+    return shutil.copytree(finished, tmp_path / "copy")
 
 
 def steps_in(folder):
@@ -108,51 +122,111 @@ def test_missing_and_left_over_arrays_and_another_type_are_errors_by_name(finish
     run.close()
 
 
-def flip_a_bit(item):
-    """In the middle of an item's largest file."""
-    data = max((p for p in item.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
-    raw = bytearray(data.read_bytes())
+def flip_a_bit(path):
+    raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
-    data.write_bytes(raw)
+    path.write_bytes(raw)
 
 
-@pytest.mark.parametrize("item", ["model", "training"])
-def test_flipped_bits_are_noticed(item, finished, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
-    flip_a_bit(copy / "6" / item)
+def truncate(path):
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def change_a_digit(path):
+    """Of the learning rate in the meta, or of the score."""
+    text = path.read_text()
+    changed = re.sub(r'("(lr|score)": (-?\d\.)?)(\d|null)', r"\g<1>9", text)
+    assert changed != text
+    path.write_text(changed)
+
+
+# what is done to a file -> what is said of it, with its part's name
+DAMAGES = {
+    "removed": (Path.unlink, "is missing"),
+    "empty": (
+        lambda path: path.write_bytes(b""),
+        r"is no JSON object|has 0 bytes, not the \d+ that were saved",
+    ),
+    "cut short": (truncate, r"is no JSON object|has \d+ bytes, not the"),
+    "zeros": (
+        lambda path: path.write_bytes(bytes(path.stat().st_size)),
+        "is no JSON object|does not have the checksum",
+    ),
+    "a flipped bit": (flip_a_bit, "is no JSON object|does not have the checksum"),
+    "a list": (lambda path: path.write_text("[]"), "is no JSON object|has 2 bytes"),
+    "another object": (lambda path: path.write_text("{}"), "does not have the checksum|has 2 bytes"),
+    "a changed digit": (change_a_digit, "does not have the checksum"),
+}
+PARTS = {"model.bin": "model", "training.bin": "training", "meta.json": "meta", "score.json": "score"}
+
+
+def damages():
+    for name, part in PARTS.items():
+        for what, (damage, said) in DAMAGES.items():
+            # a score that is not there is that of a step which was not validated
+            if (what, part) != ("removed", "score") and (what != "a changed digit" or name.endswith("json")):
+                yield pytest.param(name, part, damage, said, id=f"{part} {what}")
+
+
+@pytest.mark.parametrize(("name", "part", "damage", "said"), list(damages()))
+def test_a_damaged_newest_step_is_set_aside_aloud_and_the_one_before_goes_on(
+    name, part, damage, said, copy, capsys
+):
+    damage(copy / "6" / name)
+    reader = Checkpoints(copy, read_only=True)
+    with pytest.raises(
+        CheckpointError, match=rf"6 is damaged: its {part} ({said}).*Delete this step's folder"
+    ) as told:
+        reader.restore(*abstract(state_of(0)), 6)
+        reader.best_step()
+    assert "\n" not in str(told.value) and steps_in(copy) == [2, 5, 6]
+    run = Checkpoints(copy)
+    (line,) = capsys.readouterr().out.splitlines()
+    assert re.match(rf"warning: {copy}/6 is damaged: its {part} ({said})", line)
+    assert line.endswith("It is now 6.damaged; the latest whole step is 5")
+    assert (run.latest_step(), run.best_step()) == (5, 2)
+    *state, meta = run.restore(*abstract(state_of(0)))
+    assert_same_bits(tuple(state), state_of(5))
+    assert meta["at"] == 5
+    save(run, 6)
+    run.close()
+    assert steps_in(copy) == [2, 5, 6] and (copy / "6.damaged").is_dir()
+    assert capsys.readouterr().out == ""
+
+
+def test_an_empty_folder_is_no_step(copy, capsys):
+    (copy / "8").mkdir()
+    run = Checkpoints(copy)
+    assert "8 is damaged: its meta is missing" in capsys.readouterr().out
+    assert run.latest_step() == 6
+    run.close()
+
+
+def test_where_none_is_whole_nothing_is_touched(copy):
+    for step, name in zip((2, 5, 6), PARTS, strict=False):
+        (copy / str(step) / name).write_bytes(b"")
+    for _ in range(2):
+        with pytest.raises(
+            CheckpointError, match=r"not one checkpoint can be used: .*2 is.*5 is.*6 is"
+        ) as told:
+            Checkpoints(copy)
+        assert "\n" not in str(told.value)
+    assert steps_in(copy) == [2, 5, 6]
+
+
+def test_a_damaged_best_step_is_told_to_who_reads_it(copy):
+    flip_a_bit(copy / "2" / "model.bin")
     run = Checkpoints(copy, read_only=True)
     with pytest.raises(
-        CheckpointError, match=rf"6 is damaged: its {item}.*checksum.*Delete this step's folder"
+        CheckpointError, match=r"2 is damaged.*Delete this step's folder to go on from another \(5, 6"
     ):
-        run.restore(*abstract(state_of(0)))
-    shutil.rmtree(copy / "6")
-    run = Checkpoints(copy, read_only=True)
-    *state, _ = run.restore(*abstract(state_of(0)))
-    assert_same_bits(tuple(state), state_of(5))
-    run.close()
+        run.restore_model(abstract(state_of(0))[0], run.best_step())
+    shutil.rmtree(copy / "2")
+    assert run.best_step() == 6
 
 
-def test_a_changed_digit_of_the_meta_is_noticed(finished, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
-    path = copy / "6" / "meta" / "metadata"
-    text = path.read_text()
-    assert '"lr": 0.1' in text
-    path.write_text(text.replace('"lr": 0.1', '"lr": 0.2'))
-    run = Checkpoints(copy, read_only=True)
-    model, training = abstract(state_of(0))
-    for read in (run.meta, lambda: run.restore_model(model), lambda: run.restore(model, training)):
-        with pytest.raises(CheckpointError, match=r"6 is damaged: its meta does not have the checksum"):
-            read()
-    assert run.meta(5)["at"] == 5
-    run.close()
-
-
-def test_what_predicts_is_read_without_the_rest(finished, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
-    shutil.rmtree(copy / "6" / "training")
+def test_what_predicts_is_read_without_the_rest(copy):
+    (copy / "6" / "training.bin").unlink()
     run = Checkpoints(copy, read_only=True)
     model, meta = run.restore_model(abstract(state_of(0))[0])
     assert_same_bits(model, state_of(6)[0])
@@ -160,15 +234,12 @@ def test_what_predicts_is_read_without_the_rest(finished, tmp_path):
     run.close()
 
 
-def test_a_checkpoint_of_the_earlier_form_is_refused_in_a_line(tmp_path):
-    """It had the items state and meta, and one checksum."""
-    earlier = ocp.CheckpointManager(tmp_path / "a", item_names=("state", "meta"))
-    state = {"params/kernel": jnp.ones((2, 3)), "step": jnp.int32(4)}
-    content = ocp.args.Composite(
-        state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave({"at": 4, "state_sha256": "0" * 64})
-    )
-    earlier.save(4, args=content)
-    earlier.close()
+@pytest.mark.parametrize("items", [("meta", "state"), ("meta", "model", "training")])
+def test_a_checkpoint_of_an_earlier_form_is_refused_in_a_line(items, tmp_path):
+    """Each of its items was a folder."""
+    for item in items:
+        (tmp_path / "a" / "4" / item).mkdir(parents=True)
+        (tmp_path / "a" / "4" / item / "metadata").write_text("{}")
     run = Checkpoints(tmp_path / "a", read_only=True)
     model, training = abstract(state_of(0))
     for read in (run.meta, lambda: run.restore_model(model), lambda: run.restore(model, training)):
@@ -177,7 +248,8 @@ def test_a_checkpoint_of_the_earlier_form_is_refused_in_a_line(tmp_path):
         ) as caught:
             read()
         assert "\n" not in str(caught.value)
-    run.close()
+    with pytest.raises(CheckpointError, match=r"4 was saved by an earlier version.*train again"):
+        Checkpoints(tmp_path / "a")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +258,7 @@ def test_a_checkpoint_of_the_earlier_form_is_refused_in_a_line(tmp_path):
 def test_the_best_has_the_highest_score(scores, tmp_path):
     run = Checkpoints(tmp_path / "a")
     for step, score in enumerate(scores, 1):
-        run.save(step, *state_of(step), {"at": step}, score=score)
+        save(run, step, score)
     run.close()
     run = Checkpoints(tmp_path / "a", read_only=True)
     assert run.best_step() == run.best_known_step() == 2
@@ -206,21 +278,76 @@ def test_the_state_may_be_given_away_at_once(tmp_path):
     run.close()
 
 
-def test_a_save_that_was_cut_short_does_not_count_and_is_cleaned_up(finished, tmp_path):
-    copy = tmp_path / "copy"
-    shutil.copytree(finished, copy)
-    junk = copy / "9.orbax-checkpoint-tmp"
-    shutil.copytree(copy / "6", junk)
+@pytest.mark.parametrize("left", ["9.tmp", "4.removed"])
+def test_what_was_cut_short_does_not_count_and_is_cleaned_up(left, copy):
+    """A save, a removal."""
+    shutil.copytree(copy / "6", copy / left)
     reader = Checkpoints(copy, read_only=True)
     assert reader.latest_step() == 6
-    assert junk.exists()
-    reader.close()
+    assert (copy / left).exists()
     writer = Checkpoints(copy)
-    writer.save(7, *state_of(7), {})
+    save(writer, 7)
     assert writer.best_step() == 2
     writer.close()
-    assert not junk.exists()
+    assert not (copy / left).exists()
     assert steps_in(copy) == [2, 6, 7]
+
+
+def full(*_, **__):
+    raise OSError(errno.ENOSPC, "No space left on device", "x")
+
+
+def test_a_full_disk_is_told_once_leaves_nothing_and_with_room_the_run_goes_on(copy, monkeypatch):
+    run = Checkpoints(copy)
+    with monkeypatch.context() as patch:
+        patch.setattr(step_folder, "_write_vectors", full)
+        run.save(7, *state_of(7), {})
+        with pytest.raises(
+            CheckpointError,
+            match=r"step 7 could not be saved: x: No space left on device; make room, and run",
+        ):
+            run.wait()
+    assert sorted(path.name for path in copy.iterdir()) == ["2", "5", "6"]
+    save(run, 7)
+    run.close()
+    assert steps_in(copy) == [2, 6, 7]
+
+
+def test_a_failed_save_is_noticed_without_waiting_for_the_next(copy, monkeypatch):
+    run = Checkpoints(copy)
+    monkeypatch.setattr(step_folder, "_write_vectors", full)
+    run.save(7, *state_of(7), {})
+    with pytest.raises(CheckpointError, match="step 7 could not be saved"):
+        for _ in range(1000):
+            run.check()
+            time.sleep(0.01)
+    run.close()
+
+
+def test_a_folder_that_is_gone_or_a_file_is_an_error_in_a_line(copy):
+    run = Checkpoints(copy)
+    shutil.rmtree(copy)
+    copy.write_text("a file in its place")
+    run.save(7, *state_of(7), {})
+    with pytest.raises(CheckpointError, match=r"step 7 could not be saved: .*Not a directory"):
+        run.close()
+
+
+def test_the_latest_step_may_wait_for_its_score_but_no_other(copy, capsys):
+    run = Checkpoints(copy)
+    run.save(7, *state_of(7), {}, rated=True)
+    assert run.awaits_rating(7) and not run.awaits_rating(6) and run.best_step() == 2
+    run.rate(7, 0.5)
+    assert not run.awaits_rating(7) and run.best_step() == 7
+    run.save(8, *state_of(8), {})
+    assert not run.awaits_rating(8)
+    run.close()
+    (copy / "7" / "score.json").unlink()
+    with pytest.raises(CheckpointError, match=r"7 is damaged: its score is missing \(score.json\)"):
+        Checkpoints(copy, read_only=True).best_step()
+    run = Checkpoints(copy)
+    assert "7 is damaged: its score is missing" in capsys.readouterr().out
+    assert run.steps() == [8]
 
 
 def test_an_earlier_step_is_refused_and_the_same_step_is_left_alone(tmp_path):
@@ -239,7 +366,7 @@ def test_an_earlier_step_is_refused_and_the_same_step_is_left_alone(tmp_path):
 def test_without_any_finite_value_the_latest_is_the_best_even_after_closing(tmp_path, value):
     run = Checkpoints(tmp_path / "a")
     for step in (1, 2, 3):
-        run.save(step, *state_of(step), {}, score=value)
+        save(run, step, value)
     run.close()
     assert run.best_step() == 3
     assert steps_in(tmp_path / "a") == [2, 3]

@@ -2,14 +2,16 @@
 
 import io
 import json
+import os
 import re
 import struct
 import sys
+from pathlib import Path
 
 import pytest
 from tensorboardX.proto.event_pb2 import Event
 
-from mtp.runtime.log import StepProgress, Writer
+from mtp.runtime.log import LogError, StepProgress, Writer, _EventFile, say
 
 
 def records(workdir):
@@ -71,10 +73,70 @@ def test_an_unfinished_line_of_a_step_that_stays_is_dropped(tmp_path):
     assert records(tmp_path) == [{"step": 1, "loss": 2.0}]
 
 
-def test_a_line_inside_the_log_that_is_not_json_is_an_error(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\nspoilt\n{"step": 2}\n')
-    with pytest.raises(json.JSONDecodeError):
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b'{"step": 1}\nspoilt\n{"step": 2}\n',
+            r"line 2 is no record\); remove the line, or move the file away",
+        ),
+        (b'{"step": 1}\n[]\n', "line 2 is no record"),
+        (b'{"step": 1}\n{"loss": 1.0}\n', "line 2 is no record"),
+        (b'\xff\xfe\n{"step": 1}\n', "line 1 is no record"),
+        (bytes(4096) + b"\n", "line 1 is no record"),
+        (b"", r"it is empty\); delete it to go on without the records so far"),
+    ],
+    ids=["no JSON", "a list", "no step", "no text", "zeros", "empty"],
+)
+def test_what_is_no_log_is_an_error_in_a_line(content, said, tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(content)
+    with pytest.raises(LogError, match=said) as told:
         Writer(tmp_path, tensorboard=False).truncate(2)
+    assert str(tmp_path / "metrics.jsonl") in str(told.value) and "\n" not in str(told.value)
+    assert (tmp_path / "metrics.jsonl").read_bytes() == content
+
+
+def test_zeros_behind_the_last_line_as_after_a_power_cut_are_an_unfinished_line(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + bytes(500))
+    Writer(tmp_path, tensorboard=False).truncate(2)
+    assert records(tmp_path) == [{"step": 1}]
+
+
+@pytest.mark.parametrize("validated", [True, False])
+def test_a_validation_that_will_be_done_again_is_dropped(validated, tmp_path):
+    writer = Writer(tmp_path, tensorboard=False)
+    for step, name in (
+        (1, "validation/emd_r2"),
+        (2, "train/loss"),
+        (2, "validation/emd_r2"),
+        (3, "train/loss"),
+    ):
+        writer.write(step, {name: 0.5})
+    writer.truncate(2, validated=validated)
+    assert [record["step"] for record in records(tmp_path)] == [1, 2, 2][: 2 + validated]
+
+
+def test_a_log_without_records_is_none(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n')
+    Writer(tmp_path, tensorboard=False).truncate(2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full stands for the disk")
+def test_a_full_disk_is_an_error_at_once(tmp_path):
+    """tensorboardX' own writer would wait for ever for its thread."""
+    (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left"):
+        Writer(tmp_path, tensorboard=False).write(1, {"loss": 0.5})
+    events = _EventFile(tmp_path, None)
+    file = events._file._py_recordio_writer._writer
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), file.fileno())
+    with pytest.raises(OSError, match="No space left"):
+        events.write(1, {"loss": 0.5})
+    with (tmp_path / "room").open("wb") as nothing:
+        os.dup2(nothing.fileno(), file.fileno())
+    events.close()
 
 
 def test_there_may_be_nothing_to_truncate(tmp_path):
@@ -95,8 +157,8 @@ def test_plain_lines_where_there_is_no_terminal(capsys):
     progress = StepProgress(total=20, initial=4, batch_size=8, every_steps=5)
     for step in range(5, 21):
         progress.update(step, loss=1 / step, waited=0.5)
-    progress.say(20, {"emd_r2": 0.0625})
-    progress.say(20, {})
+    say(20, {"emd_r2": 0.0625})
+    say(20, {})
     progress.close()
     out, err = capsys.readouterr()
     assert err == ""

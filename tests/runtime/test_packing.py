@@ -31,15 +31,4 @@ def test_there_and_back(tree):
     assert packing.listing(found) == listing
     for path, array in arrays.items():
         assert found[path].tobytes() == np.asarray(array).tobytes()
-    unset = packing.empty(wanted)
-    assert {n: (v.shape, v.dtype) for n, v in unset.items()} == {
-        n: (v.shape, v.dtype) for n, v in vectors.items()
-    }
-
-
-def test_the_checksum_sees_every_vector_and_not_their_order():
-    vectors, _ = packing.packed({"a": np.arange(3), "b": np.arange(3.0)})
-    assert packing.checksum(dict(reversed(vectors.items()))) == packing.checksum(vectors)
-    for name in vectors:
-        changed = {n: v + (n == name) for n, v in vectors.items()}
-        assert packing.checksum(changed) != packing.checksum(vectors)
+    assert packing.lengths(listing) == {name: len(vector) for name, vector in vectors.items()}

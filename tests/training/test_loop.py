@@ -1,15 +1,11 @@
 """The loop's parts that need no run; runs are in test_main.py."""
 
-import os
-import signal
-
 import flax.linen as nn
 import pytest
 
 from mtp.models.model import Model
 from mtp.training import loop
 from mtp.training.experiment import Training
-from mtp.training.loop import StopSignal
 
 
 def run_of(*tasks):
@@ -34,12 +30,3 @@ def test_the_first_tasks_criterion_is_the_score_and_higher_is_better(tasks, metr
     low, high = (loop.score(run, {**others, metric: value}) for value in (worse, better))
     assert low is not None and high is not None and low < high and abs(high) == better
     assert loop.score(run, {"srcc": 0.5}) is None
-
-
-def test_sigterm_is_noted_while_training_and_afterwards_does_what_it_did_before():
-    before = signal.getsignal(signal.SIGTERM)
-    stop = StopSignal()
-    os.kill(os.getpid(), signal.SIGTERM)
-    assert stop.received
-    stop.close()
-    assert signal.getsignal(signal.SIGTERM) is before

@@ -2,7 +2,7 @@
 
 The source holds AVA.txt (or another label file, --labels), the lists of the official package as far as they are at
 hand, and the pictures in any layout (or elsewhere, --images). Nothing in it is changed. The command shows progress,
-goes on where it was killed, uses all processors, and does nothing where the set is built already.
+goes on where it was ended (Ctrl-C, SIGTERM, a kill), uses all processors, and does nothing where the set is built.
 """
 
 import os
@@ -16,10 +16,19 @@ from mtp.data.ava import source as ava_source
 from mtp.data.ava.build import build, summary
 from mtp.data.ava.load import describe, load
 from mtp.data.schema import DataError
+from mtp.processes import ending
+from mtp.processes.lock import LockError
+from mtp.processes.signals import Stop
 
 
 def main(_: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
+    with Stop(lambda: "run the same command to go on"):
+        run()
+
+
+def run() -> None:
+    """Build, and say what was built."""
     f = flags.FLAGS
     try:
         source = ava_source.read(
@@ -30,8 +39,10 @@ def main(_: Sequence[str]) -> None:
             f.means_only,
         )
         folder = build(source, Path(f.data_dir), f.processes or os.cpu_count() or 1)
-    except (DataError, OSError) as error:
+    except (DataError, LockError) as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {ending.explained(error)}")
     print(summary(source, folder))
     if "generic_test" in source.package.lists:
         print(f"split official:\n{describe(load(Path(f.data_dir), enlarge=True))}")
@@ -47,4 +58,4 @@ if __name__ == "__main__":
     flags.DEFINE_bool("means_only", False, "The label file has the pictures' mean ratings only.")
     flags.DEFINE_float("max_skipped", 0.001, "Largest share of rows without a usable picture.")
     flags.DEFINE_integer("processes", 0, "Processes that read and write; 0: one a processor.")
-    app.run(main)
+    ending.run(lambda: app.run(main))

@@ -1,13 +1,11 @@
 """AVA as a TFDS data set, written in parallel; a build that was killed goes on where it was."""
 
-import fcntl
 import io
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from mtp.data.ava import table as ava_table
 from mtp.data.ava.records import features, serialize
 from mtp.data.ava.source import MISSING, PUBLISHED, Source
 from mtp.data.schema import DataError
+from mtp.processes import lock
 
 VERSION = "1.0.0"
 MAX_PIXELS = get_config().data.max_decode_pixels
@@ -92,25 +91,15 @@ class Ava(FileReaderBuilder):
         super().download_and_prepare(**options)
 
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One build at a time in a folder; the lock goes with the process."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise DataError(f"another build is writing to {folder}; wait for it, or end it") from error
-        yield
-
-
 def build(source: Source, data_dir: Path, processes: int) -> Path:
     """The folder of the built set, made where it is not there yet.
 
-    Errors: DataError where it was built from other files, the disk is too small, or too many pictures are lost.
+    Errors: DataError where it was built from other files, the disk is too small, or too many pictures are lost;
+    LockError while another build writes there.
     """
     folder = data_dir / "ava" / VERSION
-    with _alone(folder.parent):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with lock.alone(folder.parent / lock.NAME):
         _carry_exclusions(source.folder, data_dir)
         if folder.exists():
             built = ava_table.load(folder / ava_table.NAME)
@@ -141,7 +130,7 @@ def _sweep(folder: Path, keep: Path) -> None:
     """Remove what builds of other files, and TFDS' own interrupted ones, left."""
     for path in (*folder.glob("unfinished-*"), *folder.glob("incomplete.*")):
         if path != keep:
-            print(f"removing {path}, left by an interrupted build of other files")
+            print(f"removing {path}, left by an interrupted build")
             shutil.rmtree(path)
 
 

@@ -7,11 +7,10 @@ again, so that a build that was killed goes on with the next one. Nothing but th
 import dataclasses
 import hashlib
 import itertools
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from pathlib import Path
@@ -25,6 +24,7 @@ from mtp.data import images
 from mtp.data.ava import parquet
 from mtp.data.progress import Progress
 from mtp.data.schema import DataError
+from mtp.processes import workers
 
 PICTURES = 500  # of a shard: 60 MB of AVA
 
@@ -75,9 +75,7 @@ def write(
     missing = [number for number in range(len(jobs)) if not is_whole(folder, number)]
     total, done = sum(map(len, jobs)), sum(map(len, jobs)) - sum(len(jobs[n]) for n in missing)
     bar = Progress("building", total, done)
-    # spawned, since the caller may run threads
-    context = multiprocessing.get_context("spawn")
-    with closing(bar), ProcessPoolExecutor(min(processes, max(len(missing), 1)), mp_context=context) as pool:
+    with closing(bar), workers.pool(min(processes, max(len(missing), 1))) as pool:
         waiting: dict[Future, int] = {}
         try:
             for number in missing:
@@ -150,6 +148,7 @@ def _write(
             rows.append((picture.id, (seen.height, seen.width), hashlib.sha256(data).digest()[:8]))
             writer.write(serialize(_example(picture, data)))
         writer.close()
+        files.to_disk(temporary)
         os.replace(temporary, path)
         _write_table(folder, number, rows, lost, kinds, path.stat().st_size)
     except (RuntimeError, ValueError) as error:

@@ -62,7 +62,7 @@ def save(path: Path, table: Table) -> None:
 
 def write_left_out(path: Path, table: Table) -> None:
     """image,reason: the rows of votes without a usable picture, for people to read."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("image", "reason"))
         writer.writerows(zip(table.lost_ids.tolist(), table.lost_reasons.tolist(), strict=True))

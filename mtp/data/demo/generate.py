@@ -8,11 +8,8 @@ histograms look like AVA's.
 import csv
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
-import tempfile
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +19,9 @@ from tqdm import tqdm
 
 from mtp.data.demo import scene as demo_scene
 from mtp.data.demo import styles as demo_styles
+from mtp.processes import lock, workers
 
+LOCK, BUILDING = "demo.lock", "-building"
 RATINGS = 10
 MEAN_RATING, SPREAD = 5.4, 1.05  # of the pictures' mean ratings; AVA: 5.38, .73
 
@@ -38,7 +37,7 @@ def code_hash() -> str:
 def prepare(
     cache: Path, *, pictures: int = 3000, seed: int = 0, integrity: float = 1.0, styled: float = 0.5
 ) -> Path:
-    """The folder of the generated set with these options, built on first use.
+    """The folder of the generated set with these options, built on first use by one process; others wait for it.
 
     styled: share of pictures with a style label. It appears under its name only when it is complete.
     """
@@ -48,26 +47,27 @@ def prepare(
     if folder.exists():
         return folder
     cache.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f"{folder.name}-building-", dir=cache))
-    try:
-        _build(building, pictures, seed, integrity, styled)
-        # another process may have finished first; its folder is the same
+    with lock.alone(cache / LOCK, wait=True):
+        for left in cache.glob(f"demo-*{BUILDING}*"):
+            shutil.rmtree(left)
         if not folder.exists():
-            building.rename(folder)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
+            building = folder.with_name(folder.name + BUILDING)
+            try:
+                _build(building, pictures, seed, integrity, styled)
+                os.sync()  # on the disk before the rename
+                building.rename(folder)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
     return folder
 
 
 def _build(folder: Path, pictures: int, seed: int, integrity: float, styled: float) -> None:
-    (folder / "images").mkdir()
-    # spawned, since the caller may run threads
-    context = multiprocessing.get_context("spawn")
+    (folder / "images").mkdir(parents=True)
     make = partial(_make, folder, seed, integrity, styled)
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+    with workers.pool(os.cpu_count() or 1) as pool:
         made = pool.map(make, range(pictures), chunksize=50)
         rows = list(tqdm(made, total=pictures, desc="generating the demo set", unit="picture", disable=None))
-    with (folder / "votes.csv").open("w", newline="") as file:
+    with (folder / "votes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

@@ -21,8 +21,11 @@ from mtp.data.ava import shards as ava_shards
 from mtp.data.ava import source as ava_source
 from mtp.data.ava import table as ava_table
 from mtp.data.schema import DataError
+from mtp.processes import lock
+from mtp.processes.lock import LockError
 
 ROOT = Path(__file__).parents[3]
+UNFINISHED = "unfinished-*/*.npz"
 
 
 def build(source: Path, data_dir: Path, **options) -> Path:
@@ -60,7 +63,7 @@ def test_every_record_holds_its_picture_and_labels(built, download):
 
 def test_nothing_else_is_left(built):
     assert {path.name for path in built.iterdir()} == {"ava"}
-    assert {path.name for path in (built / "ava").iterdir()} == {"1.0.0", ".lock"}
+    assert {path.name for path in (built / "ava").iterdir()} == {"1.0.0"}
 
 
 def test_building_again_is_free(built, download):
@@ -93,8 +96,8 @@ def test_a_build_goes_on_with_the_shards_that_are_whole(download, built, tmp_pat
     assert a.images == b.images and [a.read(i) for i in range(60)] == [b.read(i) for i in range(60)]
 
 
-def test_killed_in_mid_build_and_run_again(make_ava, tmp_path):
-    download = make_ava(tmp_path / "download", 1200, (120, 160))
+def test_ended_and_killed_in_mid_build_and_run_again(make_ava, tmp_path):
+    download = make_ava(tmp_path / "download", 2200, (120, 160))
     command = [
         sys.executable,
         "-m",
@@ -102,21 +105,33 @@ def test_killed_in_mid_build_and_run_again(make_ava, tmp_path):
         f"--source={download}",
         f"--data_dir={tmp_path / 'data'}",
     ]
-    with subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list((tmp_path / "data").glob("ava/unfinished-*/*.npz")):
-            time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+    shards = 0
+    for number, status in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        with subprocess.Popen(
+            command, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True
+        ) as process:
+            while (
+                process.poll() is None and len(list((tmp_path / "data").glob(f"ava/{UNFINISHED}"))) <= shards
+            ):
+                time.sleep(0.01)
+            # Ctrl-C reaches the workers too; a kill only the command, and they end by themselves
+            (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+            said = process.communicate()[1]
+        assert process.returncode == status
+        assert said == (
+            "stopped by SIGINT; run the same command to go on\n" if number == signal.SIGINT else ""
+        )
+        shards = len(list((tmp_path / "data").glob(f"ava/{UNFINISHED}")))
     with pytest.raises(DataError, match=r"holds none\. Build it with"):
         ava_load.load(tmp_path / "data")
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "1200 pictures of 1200 rows" in done.stdout
-    assert {path.name for path in (tmp_path / "data" / "ava").iterdir()} == {"1.0.0", ".lock"}
+    assert "2200 pictures of 2200 rows" in done.stdout
+    assert {path.name for path in (tmp_path / "data" / "ava").iterdir()} == {"1.0.0"}
     data = ava_load.load(tmp_path / "data")
     assert all(
         data.read(i) == (download / "images" / f"{data.images[i]}.jpg").read_bytes()
-        for i in range(0, 1200, 7)
+        for i in range(0, 2200, 7)
     )
 
 
@@ -264,5 +279,11 @@ def test_later_exclusions_of_the_download_reach_the_built_set(make_ava, tmp_path
 
 
 def test_one_build_at_a_time(download, tmp_path):
-    with ava._alone(tmp_path / "ava"), pytest.raises(DataError, match="another build is writing"):
+    (tmp_path / "ava").mkdir()
+    with (
+        lock.alone(tmp_path / "ava" / lock.NAME),
+        pytest.raises(
+            LockError, match=rf"ava is in use by process {os.getpid()} on .*; wait for it, or end it"
+        ),
+    ):
         build(download, tmp_path)

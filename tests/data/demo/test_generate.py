@@ -1,6 +1,10 @@
 """The generated set: seeded, AVA-shaped, and not solved at a glance."""
 
 import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +15,8 @@ from mtp.data.demo import generate as demo
 from mtp.data.demo import scene as demo_scene
 from mtp.data.votes import load as votes
 from mtp.ratings import histograms, mean_and_std
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,47 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         demo.prepare(tmp_path, pictures=5)
     assert not list(tmp_path.iterdir())
+
+
+GENERATE = """
+import sys
+from pathlib import Path
+from mtp.data.demo import generate
+if __name__ == "__main__":
+    print(generate.prepare(Path(sys.argv[1]), pictures=int(sys.argv[2])))
+"""
+
+
+def generating(cache, pictures):
+    """A process of its own that generates."""
+    return subprocess.Popen(
+        [sys.executable, "-c", GENERATE, str(cache), str(pictures)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_what_a_killed_process_left_is_removed_and_its_workers_end(tmp_path):
+    with generating(tmp_path, 20_000) as killed:
+        while not list(tmp_path.glob("demo-*-building/images/*.jpg")):
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.kill()
+    (left,) = tmp_path.glob("demo-*-building/images")
+    count = -1
+    while (now := len(list(left.iterdir()))) != count:  # its workers may be in the middle of a picture
+        count = now
+        time.sleep(0.5)
+    assert count < 20_000
+    # two at once: one generates, the other waits for it
+    two = [generating(tmp_path, 100) for _ in range(2)]
+    said = [process.communicate()[0] for process in two]
+    folder = said[0].splitlines()[-1]
+    assert [text.splitlines()[-1] for text in said] == [folder, folder]
+    assert "".join(said).count("note: waiting, since") <= 1
+    assert [str(path) for path in tmp_path.iterdir()] == [folder]
+    assert len(votes.load(Path(folder))) == 100
 
 
 def test_it_is_an_ordinary_votes_folder_of_avas_shape(small):

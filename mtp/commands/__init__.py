@@ -1,0 +1,1 @@
+"""What `python -m mtp.main` does: train, evaluate, predict."""

@@ -1,0 +1,1 @@
+"""What a process owes to others and to whoever ends it: locks, signals, workers, a status."""

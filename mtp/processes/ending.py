@@ -1,0 +1,48 @@
+"""How a command ends: done, in a line that says what to mend, or with the traceback of a bug of ours."""
+
+import errno
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from mtp.processes.signals import leave
+
+# what to do about an error of the system's
+ADVICE = {
+    errno.ENOSPC: "make room, and run the same command to go on",
+    errno.EDQUOT: "make room, and run the same command to go on",
+    errno.EFBIG: "make room, and run the same command to go on",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.EACCES: "change its permissions, or choose another",
+    errno.EPERM: "change its permissions, or choose another",
+    errno.ENOTDIR: "a part of the path is a file; choose another",
+    errno.EIO: "check the disk",
+}
+
+
+def explained(error: OSError) -> str:
+    """A line: which file, what is wrong with it, what to do."""
+    what = error.strerror or str(error) or type(error).__name__
+    where = f"{error.filename}: " if error.filename else ""
+    advice = ADVICE.get(error.errno or 0)
+    return f"{where}{what}" + (f"; {advice}" if advice else "")
+
+
+def run(command: Callable[[], object]) -> NoReturn:
+    """Call it and end the process at once, with its status, whatever other threads still do.
+
+    `sys.exit` with a text is the way to end in a line; any other exception shows its traceback.
+    """
+    try:
+        command()
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        status = end.code if isinstance(end.code, int) else 1 if end.code else 0
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    else:
+        status = 0
+    leave(status)

@@ -23,6 +23,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from mtp import files
 from mtp.data import images
 from mtp.data.ava import parquet
+from mtp.data.budget import Shared
 from mtp.data.progress import Progress
 from mtp.data.schema import DataError
 
@@ -76,14 +77,18 @@ def write(
     total, done = sum(map(len, jobs)), sum(map(len, jobs)) - sum(len(jobs[n]) for n in missing)
     bar = Progress("building", total, done)
     # spawned, since the caller may run threads
+    workers = min(processes, max(len(missing), 1))
+    budget = Shared(folder / "large.lock", workers)
     context = multiprocessing.get_context("spawn")
-    with closing(bar), ProcessPoolExecutor(min(processes, max(len(missing), 1)), mp_context=context) as pool:
+    with closing(bar), ProcessPoolExecutor(workers, mp_context=context) as pool:
         waiting: dict[Future, int] = {}
         try:
             for number in missing:
                 if len(waiting) > 2 * processes:
                     _collect(waiting, jobs, bar)
-                waiting[pool.submit(_write, folder, number, jobs[number], serialize, max_pixels)] = number
+                waiting[pool.submit(_write, folder, number, jobs[number], serialize, max_pixels, budget)] = (
+                    number
+                )
             while waiting:
                 _collect(waiting, jobs, bar)
         except (OSError, BrokenProcessPool) as error:
@@ -131,6 +136,7 @@ def _write(
     pictures: Sequence[Picture],
     serialize: Callable[[dict[str, Any]], bytes],
     max_pixels: int,
+    budget: Shared,
 ) -> None:
     """One shard: records beside, renamed, then its table. Errors: OSError where it cannot be written."""
     path = records(folder, number)
@@ -142,11 +148,11 @@ def _write(
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
         for picture, data in _bytes(pictures):
             try:
-                seen = images.inspect(data, str(picture.id), max_pixels)
+                seen = images.inspect(data, str(picture.id), max_pixels, budget.hold)
             except images.ImageError as error:
                 lost[picture.id] = str(error).removeprefix(f"{picture.id}: ")
                 continue
-            kinds[f"{seen.format} {seen.mode}"] += 1
+            kinds[f"{seen.format} {seen.mode}{'' if seen.exif_whole else ' with damaged EXIF'}"] += 1
             rows.append((picture.id, (seen.height, seen.width), hashlib.sha256(data).digest()[:8]))
             writer.write(serialize(_example(picture, data)))
         writer.close()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from mtp.data.budget import IN_FLIGHT, Hold
 from mtp.data.errors import DataError
-from mtp.data.formats import jpeg, others, png, raw, tiff, webp
+from mtp.data.formats import avif, jpeg, others, png, raw, tiff, webp
 from mtp.data.formats.stored import BROKEN, Raw, Stored, Unsupported
 from mtp.names import shown
 
@@ -107,7 +107,10 @@ def decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     """
     stored = _open(data, name, max_pixels)
     with IN_FLIGHT.hold(stored.height * stored.width):
-        return np.asarray(_loaded(stored, name, 0))
+        picture = _loaded(stored, name, 0)
+        if isinstance(picture, np.ndarray) and stored.orientation not in UPRIGHT:
+            return picture
+        return np.asarray(_turned(picture, stored.orientation))
 
 
 def inspect(data: bytes, name: str, max_pixels: int, hold: Hold = IN_FLIGHT.hold) -> Inspection:
@@ -119,7 +122,9 @@ def inspect(data: bytes, name: str, max_pixels: int, hold: Hold = IN_FLIGHT.hold
     stored = _open(data, name, max_pixels)
     height, width = _upright(stored)
     with hold(height * width):
-        small = _loaded(stored, name, INSPECTED)
+        picture = _loaded(stored, name, INSPECTED)
+        small = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+        small = small.reduce(max(1, min(small.size) // INSPECTED))
     return Inspection(
         height=height,
         width=width,
@@ -129,7 +134,7 @@ def inspect(data: bytes, name: str, max_pixels: int, hold: Hold = IN_FLIGHT.hold
         transparent=stored.transparent,
         animated=stored.animated(),
         exif_whole=stored.exif_whole,
-        small=small,
+        small=_turned(small, stored.orientation),
     )
 
 
@@ -165,8 +170,8 @@ def _open(data: bytes, name: str, max_pixels: int) -> Stored:
 def _reader(data: bytes) -> Callable[[bytes], Stored] | None:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return webp.read
-    if data[4:8] == b"ftyp" and others.is_avif(data):
-        return others.read_avif
+    if data[4:8] == b"ftyp" and avif.is_avif(data):
+        return avif.read
     return next((read for starts, read in READERS.items() if data.startswith(starts)), None)
 
 
@@ -198,22 +203,23 @@ def _upright(stored: Stored) -> tuple[int, int]:
     return (stored.width, stored.height) if turned else (stored.height, stored.width)
 
 
-def _loaded(stored: Stored, name: str, side: int) -> Image.Image:
-    """The whole picture, upright, in RGB; called with a side, smaller where it stays at least that."""
+def _loaded(stored: Stored, name: str, side: int) -> Image.Image | np.ndarray:
+    """The whole picture in RGB as it is stored; called with a side, a JPEG's at a fraction of its size."""
     name = shown(name)
     try:
-        image = stored.load(side)
+        picture = stored.load(side)
     except Unsupported as error:
         raise UnknownFormat(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:
         raise TooLarge(f"{name}: {error}; make it smaller, or leave it out") from error
     except BROKEN as error:
         raise _damaged(name, error) from error
-    image = _rgb(image)
-    if side:
-        image = image.reduce(max(1, min(image.size) // side))
-    turn = UPRIGHT.get(stored.orientation)
-    return image if turn is None else image.transpose(turn)
+    return picture if isinstance(picture, np.ndarray) else _rgb(picture)
+
+
+def _turned(picture: Image.Image | np.ndarray, orientation: int) -> Image.Image:
+    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -336,6 +336,39 @@ def test_no_whole_webp_is_refused(options, alpha):
         assert verdict(saved(image, "WEBP", **options)) == "sound"
 
 
+# AVIF, which has none either
+
+
+AVIFS = [
+    {"speed": 10}, {"speed": 9, "quality": 20}, {"speed": 9, "quality": 100}, {"speed": 9, "subsampling": "4:4:4"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", AVIFS, ids=str)
+def test_damage_in_an_avif_is_found(options):
+    data, rng, found = saved(photo(0), "AVIF", **options), np.random.default_rng(0), []
+    for damage in (zeros_inside, lost_inside, cut):
+        for _ in range(8):
+            broken = damage(data, rng, 400)
+            assert verdict(broken) == verdict(broken, inspect)
+            found.append(verdict(broken) == "Damaged")
+    assert np.mean(found) > 0.95
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("options", AVIFS, ids=str)
+def test_no_whole_avif_is_refused(options, alpha):
+    for image in (*flat_and_drawn(), photo(0), photo(1, 131, 97)):
+        if alpha:
+            image.putalpha(photo(3, *image.size).convert("L"))
+        assert verdict(saved(image, "AVIF", **options)) == "sound"
+
+
+def test_an_animated_avif_is_its_first_frame():
+    data = saved(photo(0), "AVIF", save_all=True, append_images=[photo(1)], speed=10)
+    assert inspect(data, "a.avif", LIMIT).animated and verdict(data) == "sound"
+
+
 def test_an_animated_webp_is_its_first_frame():
     data = saved(photo(0), "WEBP", save_all=True, append_images=[photo(1)], quality=80)
     assert inspect(data, "a.webp", LIMIT).animated and verdict(data) == "sound"

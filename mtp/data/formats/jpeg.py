@@ -126,7 +126,7 @@ def _frame(parts: list[Part]) -> Frame:
     return Frame(kind, bits, height, width, components)
 
 
-def _decoded(data: bytes, parts: list[Part], start: int, frame: Frame, side: int) -> Image.Image:
+def _decoded(data: bytes, parts: list[Part], start: int, frame: Frame, side: int) -> Image.Image | np.ndarray:
     """Errors: Broken, Unsupported."""
     layers = len(frame.components)
     if frame.kind in PROGRESSIVE or data[start + 4] < layers:
@@ -137,15 +137,14 @@ def _decoded(data: bytes, parts: list[Part], start: int, frame: Frame, side: int
         if any(limit in str(error) for limit in LIMITS):
             return _by_pillow(_clean(data, parts, start, 0), side)
         pixels = _once_more(data, parts, start, layers, side, str(error))
-    # libjpeg's own conversion of four channels knows no white of print
-    return Image.fromarray(pixels) if layers < 4 else _by_pillow(_clean(data, parts, start, 0), side)
+    # of four channels Pillow knows what the numbers mean
+    return pixels if layers < 4 else _by_pillow(_clean(data, parts, start, 0), side)
 
 
 def _strict(data: bytes, layers: int, side: int) -> np.ndarray:
     """Errors: ValueError at the first warning."""
-    colours = {1: "GRAY", 3: "RGB", 4: "CMYK"}[layers]
-    pixels = simplejpeg.decode_jpeg(data, colours, min_height=side, min_width=side, strict=True)
-    return pixels[:, :, 0] if layers == 1 else pixels
+    colours = "CMYK" if layers == 4 else "RGB"
+    return simplejpeg.decode_jpeg(data, colours, min_height=side, min_width=side, strict=True)
 
 
 def _once_more(data: bytes, parts: list[Part], start: int, layers: int, side: int, first: str) -> np.ndarray:

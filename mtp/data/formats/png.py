@@ -12,7 +12,7 @@ from PIL import Image, PngImagePlugin
 
 from mtp.data.formats import exif
 from mtp.data.formats.depth import eight_bits
-from mtp.data.formats.stored import Broken, Stored
+from mtp.data.formats.stored import Broken, Stored, Unsupported
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 XMP = b"XML:com.adobe.xmp\0"
@@ -22,7 +22,7 @@ MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 
 
 def read(data: bytes) -> Stored:
-    """Errors: Broken where the header is not whole."""
+    """Errors: Broken where the header is not whole; Unsupported."""
     chunks = list(_chunks(data))
     if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
         raise Broken("it ends within its header")
@@ -48,6 +48,12 @@ def read(data: bytes) -> Stored:
             elif keyword == b"Raw profile type exif" and block is None:
                 block = _profile(text)
     orientation, exif_whole = exif.read(block, xmp)
+    key = beside.get(b"tRNS", b"")
+    if (depth, colour) == (16, 2) and key:
+        raise Unsupported(
+            "this is a PNG of 16 bits with one transparent colour; export it with 8 bits a channel"
+        )
+    clear = int.from_bytes(key) if colour == 0 and len(key) == 2 else None
     animation = beside.get(b"acTL", b"")
     return Stored(
         format="PNG",
@@ -59,7 +65,7 @@ def read(data: bytes) -> Stored:
         deep=depth == 16,
         transparent=colour in (4, 6) or b"tRNS" in beside,
         animated=lambda: len(animation) == 8 and int.from_bytes(animation[:4]) > 1,
-        load=lambda _: _loaded(data, depth),
+        load=lambda _: _loaded(data, depth, clear),
     )
 
 
@@ -110,7 +116,8 @@ def _profile(text: bytes) -> bytes | None:
     return bytes.fromhex(digits.decode()) if digits and len(digits) % 2 == 0 else None
 
 
-def _loaded(data: bytes, depth: int) -> Image.Image:
+def _loaded(data: bytes, depth: int, clear: int | None) -> Image.Image:
+    """clear: the grey that is transparent."""
     end = len(SIGNATURE)
     kept = [SIGNATURE]
     for start, end in _places(data):
@@ -120,4 +127,9 @@ def _loaded(data: bytes, depth: int) -> Image.Image:
     # the remainder of a file that was cut short stays, for Pillow to find it
     image = PngImagePlugin.PngImageFile(io.BytesIO(b"".join([*kept, data[end:]])))
     image.load()
-    return eight_bits(image, 0xFFFF) if image.mode.startswith("I") else image
+    if image.mode.startswith("I"):
+        return eight_bits(image, 0xFFFF, clear=clear)
+    if image.mode == "L" and clear is not None:
+        # Pillow compares it with grey that it has scaled already
+        image.info["transparency"] = clear * 255 // ((1 << depth) - 1)
+    return image

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 from PIL import Image
 
 
@@ -39,8 +40,8 @@ class Stored:
     height, width: pixels as they are stored, before `orientation`, which is EXIF's (1 where there is none).
     mode: Pillow's. deep: more than 8 bits a channel. animated: looks for a second frame.
     exif_whole: whether what the file says of itself beside the pixels could be read.
-    load: stored pixels, upright or not, in any mode of Pillow; called with a side, a JPEG is decoded at a fraction of
-    its size, no smaller than that. Errors of `load`: Broken, Unsupported, `BROKEN`.
+    load: stored pixels, upright or not, as a picture in any mode of Pillow or as RGB, uint8 (H, W, 3); called with a
+    side, a JPEG is decoded at a fraction of its size, no smaller than that. Errors of `load`: Unsupported, `BROKEN`.
     """
 
     format: str
@@ -52,4 +53,4 @@ class Stored:
     deep: bool = False
     transparent: bool = False
     animated: Callable[[], bool] = lambda: False
-    load: Callable[[int], Image.Image]
+    load: Callable[[int], Image.Image | np.ndarray]

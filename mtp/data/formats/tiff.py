@@ -37,7 +37,7 @@ KEPT = {*ONE, BITS, STRIPS, STRIP_BYTES, 292, 293, COLOURS, TILES, TILE_BYTES, E
 SENSOR = {32803: "a colour filter's samples", 34892: "a sensor's linear samples"}  # photometric
 NUMBERS = {2: "signed numbers", 3: "floating-point numbers", 5: "complex numbers", 6: "complex numbers"}
 WHITE_IS_ZERO, YCBCR, LAB = 0, 6, 8
-RAW, OLD_JPEG, JPEG, DEFLATE = 1, 6, 7, (8, 32946)
+RAW, OLD_JPEG, JPEG, DEFLATE, PACKBITS = 1, 6, 7, (8, 32946), 32773
 OTHER_WAY = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 SHOWN = {
     "photometric": PHOTOMETRIC,
@@ -201,6 +201,27 @@ def _check_parts(data: bytes, tags: Tags) -> None:
     elif compression in DEFLATE and _first(tags, FILL, 1) == 1:
         for part in _parts(data, tags):
             _inflate(part)
+    elif compression == PACKBITS:
+        unpacked = sum(map(_unpacked, _parts(data, tags)))
+        if STRIPS in tags and unpacked != _unpacked_size(tags):
+            raise Broken(f"its strips hold {unpacked} bytes of pixels, not {_unpacked_size(tags)}")
+
+
+def _unpacked(part: bytes) -> int:
+    """Bytes that PackBits (TIFF 6.0, section 9) makes of these."""
+    at = total = 0
+    while at < len(part):
+        count = part[at]
+        total += 0 if count == 128 else count + 1 if count < 128 else 257 - count
+        at += count + 2 if count < 128 else 1 if count == 128 else 2
+    return total
+
+
+def _unpacked_size(tags: Tags) -> int:
+    """Bytes of the pixels of all strips."""
+    bits = tags.get(BITS, (1,)) * (_first(tags, CHANNELS, 1) if len(tags.get(BITS, (1,))) == 1 else 1)
+    planes = bits if _first(tags, PLANAR, 1) == 2 else (sum(bits),)
+    return sum(-(-_first(tags, WIDTH, 0) * each // 8) for each in planes) * _first(tags, HEIGHT, 0)
 
 
 def _parts(data: bytes, tags: Tags) -> Iterator[bytes]:

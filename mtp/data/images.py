@@ -1,7 +1,7 @@
 """The one strict decoder and the one resizer: a file's bytes to upright RGB pixels, or an error that names it."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 from PIL import Image
@@ -12,10 +12,10 @@ from mtp.data.formats import avif, jpeg, others, png, raw, tiff, webp
 from mtp.data.formats.stored import BROKEN, Raw, Stored, Unsupported
 from mtp.names import shown
 
-UPRIGHT = {  # EXIF's orientations, and how the stored pixels become upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
+# EXIF's orientations: how the pixels (H, W) that are stored become upright
+UPRIGHT: Mapping[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda p: p[:, ::-1], 3: lambda p: p[::-1, ::-1], 4: lambda p: p[::-1], 5: lambda p: p.T,
+    6: lambda p: np.rot90(p, -1), 7: lambda p: p[::-1, ::-1].T, 8: np.rot90,
 }  # fmt: skip
 TURNED = (5, 6, 7, 8)  # those that swap height and width
 INSPECTED = 60  # pixels; a 640x480 JPEG is then decoded at an eighth of its size
@@ -107,10 +107,7 @@ def decode(data: bytes, name: str, max_pixels: int) -> np.ndarray:
     """
     stored = _open(data, name, max_pixels)
     with IN_FLIGHT.hold(stored.height * stored.width):
-        picture = _loaded(stored, name, 0)
-        if isinstance(picture, np.ndarray) and stored.orientation not in UPRIGHT:
-            return picture
-        return np.asarray(_turned(picture, stored.orientation))
+        return _turned(_rgb(_loaded(stored, name, 0)), stored.orientation)
 
 
 def inspect(data: bytes, name: str, max_pixels: int, hold: Hold = IN_FLIGHT.hold) -> Inspection:
@@ -122,9 +119,7 @@ def inspect(data: bytes, name: str, max_pixels: int, hold: Hold = IN_FLIGHT.hold
     stored = _open(data, name, max_pixels)
     height, width = _upright(stored)
     with hold(height * width):
-        picture = _loaded(stored, name, INSPECTED)
-        small = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-        small = small.reduce(max(1, min(small.size) // INSPECTED))
+        small = _reduced(_loaded(stored, name, INSPECTED))
     return Inspection(
         height=height,
         width=width,
@@ -134,7 +129,7 @@ def inspect(data: bytes, name: str, max_pixels: int, hold: Hold = IN_FLIGHT.hold
         transparent=stored.transparent,
         animated=stored.animated(),
         exif_whole=stored.exif_whole,
-        small=_turned(small, stored.orientation),
+        small=Image.fromarray(_turned(small, stored.orientation)),
     )
 
 
@@ -204,37 +199,52 @@ def _upright(stored: Stored) -> tuple[int, int]:
 
 
 def _loaded(stored: Stored, name: str, side: int) -> Image.Image | np.ndarray:
-    """The whole picture in RGB as it is stored; called with a side, a JPEG's at a fraction of its size."""
+    """The whole picture as it is stored; called with a side, a JPEG's at a fraction of its size."""
     name = shown(name)
     try:
-        picture = stored.load(side)
+        return stored.load(side)
     except Unsupported as error:
         raise UnknownFormat(f"{name}: {error}") from error
     except Image.DecompressionBombError as error:
         raise TooLarge(f"{name}: {error}; make it smaller, or leave it out") from error
     except BROKEN as error:
         raise _damaged(name, error) from error
-    return picture if isinstance(picture, np.ndarray) else _rgb(picture)
 
 
-def _turned(picture: Image.Image | np.ndarray, orientation: int) -> Image.Image:
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Upright, (H, W, 3)."""
+    if orientation not in UPRIGHT:
+        return pixels
+    # pixels of three bytes as one value each, which moves them three times as fast
+    upright = np.ascontiguousarray(UPRIGHT[orientation](pixels.view("V3")[..., 0]))
+    return upright.view(np.uint8).reshape(*upright.shape, 3)
+
+
+def _rgb(picture: Image.Image | np.ndarray) -> np.ndarray:
+    """(H, W, 3), on white where it is transparent."""
+    if isinstance(picture, np.ndarray):
+        return picture
+    pixels = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top, band in _bands(picture, 1):
+        pixels[top : top + band.height] = np.asarray(band)
+    return pixels
+
+
+def _reduced(picture: Image.Image | np.ndarray) -> np.ndarray:
+    """(h, w, 3), averaged over squares of pixels, both sides still at least `INSPECTED` where they were."""
     image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+    square = max(1, min(image.size) // INSPECTED)
+    return np.concatenate([np.asarray(band.reduce(square)) for _, band in _bands(image, square)])
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """On white where it is transparent; a band of rows at a time, since all of it would be there four times."""
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
-    page = Image.new("RGB", image.size)
-    rows = max(1, BAND // image.width)
+def _bands(image: Image.Image, multiple: int) -> Iterator[tuple[int, Image.Image]]:
+    """Some rows at a time, a multiple of so many, and their first: all in RGB at once would be there four times."""
+    rows = max(1, BAND // (image.width * multiple)) * multiple
     for top in range(0, image.height, rows):
-        box = (0, top, image.width, min(top + rows, image.height))
-        page.paste(_band(image.crop(box)), box)
-    return page
+        yield top, _on_white(image.crop((0, top, image.width, min(top + rows, image.height))))
 
 
-def _band(image: Image.Image) -> Image.Image:
+def _on_white(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image.convert("RGB")
     layer = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")

@@ -68,7 +68,7 @@ def read(folder: Path, csv: str, group: str, excluded: Collection[str]) -> Table
             continue
         found += _row_faults(folder, columns, row, line)
         if image in first:
-            text = f"image {shown(image)} stands in line {first[image][0]} already; keep one"
+            text = f"image {quoted(image)} stands in line {first[image][0]} already; keep one"
             found.append(Fault(faults.REPEATED_ROW, image, text, f"line {line.number}"))
         elif image and len(line.cells) == len(header):
             first[image] = line.number, row
@@ -117,7 +117,7 @@ def _row_faults(folder: Path, columns: Columns, row: Mapping[str, str], line: Li
 
 
 def _problems(folder: Path, columns: Columns, row: Mapping[str, str]) -> Iterator[tuple[Kind, str]]:
-    wrong = [f"{c} = {shown(row[c])}" for c in columns.votes if not _is_count(row[c])]
+    wrong = [f"{c} = {quoted(row[c])}" for c in columns.votes if not _is_count(row[c])]
     if wrong:
         most = f"{10**DIGITS - 1:,}"
         yield faults.BAD_VOTES, f"votes must be whole numbers of raters, 0 to {most}; {', '.join(wrong)}"
@@ -125,14 +125,14 @@ def _problems(folder: Path, columns: Columns, row: Mapping[str, str]) -> Iterato
         yield faults.NO_VOTES, "a picture needs at least one vote; all are 0. Remove the line"
     image = row["image"]
     if not can_be_a_path(image):
-        yield faults.BAD_ROW, f"image must be a path inside the folder; it is {shown(image)}"
+        yield faults.BAD_ROW, f"image must be a path inside the folder; it is {quoted(image)}"
     elif not image or not find(folder, image).is_file():
         hint = _like(folder, image)
         yield faults.MISSING, f"no picture {image!r} in {folder} or {folder / 'images'}{hint}"
     split = row.get("split", "train")
     if split not in SPLITS:
-        yield faults.BAD_SPLIT, f"split must be one of {', '.join(SPLITS)}; it is {shown(split)}"
-    wrong = [f"{c} = {shown(row[c])}" for c in columns.styles if row[c] not in ("", "0", "1")]
+        yield faults.BAD_SPLIT, f"split must be one of {', '.join(SPLITS)}; it is {quoted(split)}"
+    wrong = [f"{c} = {quoted(row[c])}" for c in columns.styles if row[c] not in ("", "0", "1")]
     if wrong:
         yield faults.BAD_STYLE, f"style columns hold 0 or 1 (all empty: not labelled); {', '.join(wrong)}"
     elif len({bool(row[c]) for c in columns.styles}) > 1:
@@ -173,7 +173,7 @@ def _like(folder: Path, image: str) -> str:
     return ""
 
 
-def shown(cell: str) -> str:
+def quoted(cell: str) -> str:
     """A cell in quotation marks, its end left out where it is long."""
     return repr(cell) if len(cell) <= SHOWN else f"{cell[:SHOWN]!r}.. ({len(cell)} characters)"
 

@@ -242,6 +242,51 @@ def test_a_very_large_picture_is_named_not_decoded(sound, tmp_path, findings):
     assert findings(tmp_path / "out") == {"too large": {"p00.jpg"}}
 
 
+def test_pictures_that_decoders_are_content_with(sound, tmp_path, draw, findings, recwarn):
+    """Each was decoded without a complaint, to something else than the picture."""
+    images = sound / "images"
+    large = draw(3).resize((360, 240))
+
+    def saved(name: str, kind: str, image=large, **options) -> bytes:
+        image.save(images / name, kind, **options)
+        return (images / name).read_bytes()
+
+    data = saved("p00.jpg", "JPEG")
+    (images / "p00.jpg").write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    data = saved("p01.jpg", "JPEG")
+    (images / "p01.jpg").write_bytes(data[:2000] + bytes(512) + data[2512:])
+    data = saved("p02.jpg", "WEBP", quality=95)
+    (images / "p02.jpg").write_bytes(data[:2000] + bytes(512) + data[2512:])
+    saved("p03.jpg", "TIFF", Image.fromarray(np.linspace(0, 1, 5400, dtype=np.float32).reshape(60, 90)))
+    (images / "p04.jpg").write_bytes(b"FUJIFILMCCD-RAW 0201" + bytes(500))
+    (images / "p05.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 60\n")
+    saved("p06.jpg", "JPEG", draw(6), exif=b"Exif\0\0nothing of the kind")
+    assert main([str(sound), f"--out={tmp_path}/out", "--fix"]) == 0
+    assert findings(tmp_path / "out") == {
+        "damaged picture": {"p00.jpg", "p01.jpg", "p02.jpg"},
+        "unknown format": {"p03.jpg", "p05.jpg"},
+        "camera RAW": {"p04.jpg"},
+        "damaged EXIF": {"p06.jpg"},
+    }
+    assert len(votes.load(sound)) == 34
+    assert not recwarn.list
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(sound, tmp_path, draw, capsys):
+    name = "a\x1b[31m\x07\u202egpj.jpg"
+    (sound / "images" / name).write_bytes(b"")
+    (sound / "images" / f"stray{name}").write_bytes(b"")
+    with (sound / "votes.csv").open("a") as file:
+        file.write(f"{name},3,4,5,train,,\n=1+1.jpg,3,4,5,train,,\n")
+    (sound / "images" / "=1+1.jpg").write_bytes(b"")
+    main([str(sound), f"--out={tmp_path}/out", "--fix"])
+    printed = capsys.readouterr()
+    assert all(line.isprintable() for line in (printed.out + printed.err).splitlines())
+    assert "a\\x1b[31m\\x07\\u202egpj.jpg" in printed.out
+    assert set(exclusions.read(sound)) == {name, "=1+1.jpg"}
+    assert "\n'=1+1.jpg," in (sound / exclusions.NAME).read_text()
+
+
 def test_a_folder_without_a_single_picture(tmp_path, findings, capsys):
     (tmp_path / "votes.csv").write_text("image,c1,c2\na.jpg,1,2\nb.jpg,1,2\n")
     assert main([str(tmp_path), f"--out={tmp_path}/out"]) == 1

@@ -1,5 +1,6 @@
 """A folder with votes.csv: what it means, and a clear error for every bad row."""
 
+import subprocess
 import unicodedata
 from pathlib import Path
 
@@ -164,6 +165,41 @@ def test_where_pictures_may_be_skipped_they_are_read_to_their_end(tmp_path):
     data = votes.load(tmp_path, max_skipped=0.34)
     assert data.images == ("a.png", "c.png")
     assert data.skipped[0].startswith("b.png: the file is damaged or cut short")
+
+
+BROKEN_EXIF = b"Exif\0\0II*\0\x08\0\0\0\x05\0not whole"
+
+
+def test_damaged_exif_is_told_once_of_all_pictures(tmp_path, recwarn):
+    folder(tmp_path, GOOD)
+    for name in ("b.png", "c.png"):
+        Image.new("RGB", (50, 40), "teal").save(tmp_path / name, "JPEG", exif=BROKEN_EXIF)
+    for max_skipped in (0.0, 0.5):
+        data = votes.load(tmp_path, max_skipped=max_skipped)
+        assert len(data) == 3
+        note = "2 pictures with a damaged EXIF block, taken as they are stored (the first is b.png)"
+        assert data.skipped == (note,)
+        data.pixels(1, 10**6)
+    assert not recwarn.list
+
+
+def test_a_program_that_draws_is_no_picture(tmp_path, monkeypatch):
+    """PostScript under a photograph's name would start another program."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    folder(tmp_path, GOOD)
+    (tmp_path / "b.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 40\nshowpage\n")
+    with pytest.raises(DataError, match=r"b\.png: this is not a picture in a known format"):
+        votes.load(tmp_path)
+
+
+def test_control_characters_of_a_name_do_not_reach_the_message(tmp_path):
+    (tmp_path / "images").mkdir()
+    name = "a\x1b[2J.png"
+    (tmp_path / "images" / name).write_bytes(b"")
+    (tmp_path / "votes.csv").write_text(f"image,c1,c2\n{name},1,2\n")
+    with pytest.raises(DataError) as caught:
+        votes.load(tmp_path)
+    assert "a\\x1b[2J.png: the file is empty" in str(caught.value) and "\x1b" not in str(caught.value)
 
 
 def test_a_file_that_the_disk_does_not_give_is_named(tmp_path, monkeypatch):

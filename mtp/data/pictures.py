@@ -52,6 +52,8 @@ def _measured(name: str, paths: Mapping[str, Path], max_pixels: int) -> Pictures
     """The files whose header can be read, sorted by name. Errors: DataError where none can."""
 
     def measure(named: str) -> images.Header | str:
+        if any("\udc80" <= sign <= "\udcff" for sign in named):  # bytes that Python could not read
+            return f"{shown(named)}: the file's name must be UTF-8 to stand in a table; rename it"
         try:
             return images.header(paths[named].read_bytes(), named, max_pixels)
         except images.ImageError as error:

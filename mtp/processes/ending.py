@@ -1,6 +1,7 @@
 """How a command ends: done, in a line that says what to mend, or with the traceback of a bug of ours."""
 
 import errno
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,11 +30,19 @@ def explained(error: OSError) -> str:
     return f"{where}{what}" + (f"; {advice}" if advice else "")
 
 
+def print_anything() -> None:
+    """What the terminal's encoding does not have is printed as a question mark, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 def run(command: Callable[[], object]) -> NoReturn:
     """Call it and end the process at once, with its status, whatever other threads still do.
 
     `sys.exit` with a text is the way to end in a line; any other exception shows its traceback.
     """
+    print_anything()
     try:
         command()
     except SystemExit as end:

@@ -13,6 +13,7 @@ from mtp.data.schema import SPLITS
 from mtp.data.votes import table as votes_csv
 from mtp.data.votes.table import Table
 from mtp.files import walked
+from mtp.names import shown
 
 Rows = Sequence[Mapping[str, str]]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif", ".heic"})
@@ -89,7 +90,9 @@ def _votes(table: Table, rows: Rows) -> np.ndarray:
 def _strays(folder: Path, named: Sequence[str]) -> list[Fault]:
     known = {votes_csv.find(folder, name) for name in named if votes_csv.can_be_a_path(name)}
     files = sorted(path for path in walked(folder) if path.suffix.lower() in SUFFIXES and path not in known)
-    return [Fault(faults.STRAY_PICTURE, str(path.relative_to(folder)), "no row names it") for path in files]
+    # a name that is no UTF-8 cannot be written into a report
+    names = [shown(path.relative_to(folder).as_posix()) for path in files]
+    return [Fault(faults.STRAY_PICTURE, name, "no row names it") for name in names]
 
 
 def file_stamp(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Files: written whole or not at all; read, told apart by their content, and found below a folder."""
 
+import errno
 import hashlib
 import json
 import os
@@ -107,6 +108,20 @@ def walked(folder: Path) -> Iterator[Path]:
 
 def _raise(error: OSError) -> None:
     raise error
+
+
+def private(folder: Path) -> None:
+    """Make a folder for what will be executed, which only its user may write to; one that is there becomes so.
+
+    Errors: PermissionError where it, or a file in it, belongs to somebody else, who could have us execute anything.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (folder, *folder.iterdir()):
+        if path.stat().st_uid != os.getuid():
+            raise PermissionError(
+                errno.EPERM, "what is executed from there must be the user's own", str(path)
+            )
+    folder.chmod(0o700)
 
 
 def sha256(path: Path) -> str:

@@ -129,7 +129,9 @@ def programs(name):
         return maps, map_sizes, changed, *gradients
 
     def jitted(statistics):
-        return jax.jit(functools.partial(run, statistics=statistics), compiler_options=compiler_options())
+        return jax.jit(
+            functools.partial(run, statistics=statistics), compiler_options=compiler_options(run_once=True)
+        )
 
     return jitted(None), jitted(BatchStatistics(0.5))
 
@@ -187,16 +189,23 @@ def mixed(name, training):
 
 @COMPUTED
 def test_alone_is_as_in_a_mixed_batch(name):
-    """The map, its size, the gradient by each pixel, and the sum of the gradients by the parameters."""
+    """The map, its size, the gradient by each pixel, and the sum of the gradients by the parameters.
+
+    The first picture alone on a canvas that it fills, the other one on the batch's, whose program is there already.
+    """
     (maps, map_sizes, _, by_params, by_pixels), sizes = mixed(name, False)
+    first, second = of_network(name)
+    height, width = (int(side) for side in sizes[0])
+    filled = on_canvas(name, [first], (height, width), 0)
+    images, own = on_canvas(name, [second, second], canvas_of(name), 0)
+    images[1], own[1] = 0, 0
     total = jax.tree.map(np.zeros_like, by_params)
-    for i, picture in enumerate(of_network(name)):
-        size = tuple(int(side) for side in sizes[i])
-        images, own = on_canvas(name, [picture], size, 0)
-        alone, alone_sizes, _, params, pixels = jax.device_get(programs(name)[0](images, own))
-        assert alone_sizes[0].tolist() == map_sizes[i].tolist() == list(alone.shape[1:3])
-        assert_near(corner(maps[i], map_sizes[i]), alone[0])
-        assert_near(corner(by_pixels[i], size), pixels[0])
+    for i, given in enumerate((filled, (images, own))):
+        alone, alone_sizes, _, params, pixels = jax.device_get(programs(name)[0](*given))
+        assert alone_sizes[0].tolist() == map_sizes[i].tolist()
+        assert i or list(alone.shape[1:3]) == alone_sizes[0].tolist()
+        assert_near(corner(maps[i], map_sizes[i]), corner(alone[0], alone_sizes[0]))
+        assert_near(corner(by_pixels[i], sizes[i]), corner(pixels[0], sizes[i]))
         assert np.abs(alone).max() > 0
         total = jax.tree.map(np.add, total, params)
     for ours, theirs in zip(jax.tree.leaves(by_params), jax.tree.leaves(total), strict=True):
@@ -229,7 +238,7 @@ def test_garbage_that_is_no_number_stays_outside(name):
     pixels = ALL[name].pixels(jnp.asarray(images), jnp.asarray(sizes))
     inside = np.asarray(valid_mask(jnp.asarray(sizes), *canvas_of(name)))
 
-    @functools.partial(jax.jit, compiler_options=compiler_options())
+    @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
     def maps_of(pixels, sizes):
         return module.apply(variables, pixels, sizes, None)[0]
 
@@ -270,7 +279,7 @@ def test_exactly_what_is_read_matters(name, parity):
     rows, columns = (int(n) for n in backbone.reads(np.array([[side, side]]))[0])
     module, variables = network(name)
 
-    @functools.partial(jax.jit, compiler_options=compiler_options())
+    @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
     def maps_of(image):
         """Of the picture as it is: it fills its canvas from the top-left corner, where layers sample from."""
         sizes = jnp.array([[side, side]], jnp.int32)

@@ -101,7 +101,7 @@ def forward(name: str, **options):
     def apply(variables, images, sizes):
         return module.apply(variables, to_float(images, sizes), sizes)
 
-    return jax.jit(apply, compiler_options=compiler_options())
+    return jax.jit(apply, compiler_options=compiler_options(run_once=True))
 
 
 def valid(maps, sizes) -> list[np.ndarray]:
@@ -156,7 +156,7 @@ def test_training_mode_equals_keras(mobile):
     sizes = np.full((3, 2), (97, 65), np.int32)
     module = NASNet(NASNET_A["mobile"])
 
-    @functools.partial(jax.jit, compiler_options=compiler_options())
+    @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
     def apply(variables, images, sizes):
         statistics = BatchStatistics(0.9997)
         return module.apply(variables, to_float(images, sizes), sizes, statistics, mutable=["batch_stats"])
@@ -176,7 +176,7 @@ def test_frozen_statistics_are_used_and_kept(tiny, canvas):
     module = NASNet(NASNET_A["tiny"])
     images, sizes = canvas(shown, 33, 61)
 
-    @functools.partial(jax.jit, compiler_options=compiler_options())
+    @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
     def apply(variables, images, sizes):
         frozen = BatchStatistics(0.5, True)
         return module.apply(variables, to_float(images, sizes), sizes, frozen, mutable=["batch_stats"])

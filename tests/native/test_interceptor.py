@@ -233,7 +233,7 @@ def stepped(is_native, remat=False):
     state = initial_state(variables, {"distribution": 0.5, "two_category": 0.9}, optimiser, ema=False)
     infer = accelerated(model.logits) if is_native else model.logits
     logits, _ = jax.jit(infer)(variables, inputs)
-    return logits, *jax.jit(step, compiler_options=compiler_options())(state, batch)
+    return logits, *jax.jit(step, compiler_options=compiler_options(run_once=True))(state, batch)
 
 
 @pytest.mark.slow

@@ -82,7 +82,7 @@ def first_step():
     variables |= {"params": model.begin(variables["params"], FACTS.mean_histogram)}
     state = initial_state(variables, initial_sigmas(config, model), optimiser, ema=False)
     state = jax.device_put(state, replicated(mesh))
-    gradients = jax.jit(step.gradients, out_shardings=replicated(mesh), compiler_options=compiler_options())(
+    gradients = jax.jit(step.gradients, out_shardings=replicated(mesh), compiler_options=once)(
         state, put_batch(batch(), mesh)
     )
     return state, gradients, *jax.jit(step.update, compiler_options=once)(state, gradients)

@@ -3,7 +3,8 @@
 import errno
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from mtp.processes.signals import leave
@@ -27,6 +28,17 @@ def explained(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     advice = ADVICE.get(error.errno or 0)
     return f"{where}{what}" + (f"; {advice}" if advice else "")
+
+
+@contextmanager
+def in_a_line(*outside: type[Exception]) -> Iterator[None]:
+    """What the outside can do wrong, these errors and the system's, ends the command in one line."""
+    try:
+        yield
+    except outside as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {explained(error)}")
 
 
 def run(command: Callable[[], object]) -> NoReturn:

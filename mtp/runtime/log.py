@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -73,7 +74,7 @@ def _records(path: Path) -> Iterator[tuple[int, str]]:
         if not line.endswith(b"\n"):
             return
         try:
-            step = json.loads(line)["step"]
+            step = int(json.loads(line)["step"])
         except (ValueError, TypeError, KeyError) as error:
             raise LogError(f"{path} is damaged (line {number} is no record); {mend}") from error
         yield step, line.decode()
@@ -88,15 +89,17 @@ class _EventFile:
     def __init__(self, folder: Path, purge_step: int | None):
         # not at the top: where torch is installed it imports it, more than a second of every start
         from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto import event_pb2
         from tensorboardX.summary import scalar
 
+        proto: Any = event_pb2  # its classes are made when it is imported
+
         folder.mkdir(exist_ok=True)
-        self._file, self._event, self._scalar = EventsWriter(str(folder / "events")), Event, scalar
+        self._file, self._event, self._scalar = EventsWriter(str(folder / "events")), proto.Event, scalar
         if purge_step is not None:
-            start = SessionLog(status=SessionLog.START)
-            self._file.write_event(Event(step=purge_step, file_version="brain.Event:2"))
-            self._file.write_event(Event(step=purge_step, session_log=start))
+            start = proto.SessionLog(status=proto.SessionLog.START)
+            self._file.write_event(proto.Event(step=purge_step, file_version="brain.Event:2"))
+            self._file.write_event(proto.Event(step=purge_step, session_log=start))
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():

@@ -6,7 +6,6 @@ goes on where it was ended (Ctrl-C, SIGTERM, a kill), uses all processors, and d
 """
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,26 +22,21 @@ from mtp.processes.signals import Stop
 
 def main(_: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
-    with Stop(lambda: "run the same command to go on"):
+    with Stop(lambda: "run the same command to go on"), ending.in_a_line(DataError, LockError):
         run()
 
 
 def run() -> None:
-    """Build, and say what was built."""
+    """Build, and say what was built. Errors: DataError, LockError, OSError."""
     f = flags.FLAGS
-    try:
-        source = ava_source.read(
-            Path(f.source),
-            Path(f.labels) if f.labels else None,
-            Path(f.images) if f.images else None,
-            f.max_skipped,
-            f.means_only,
-        )
-        folder = build(source, Path(f.data_dir), f.processes or os.cpu_count() or 1)
-    except (DataError, LockError) as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {ending.explained(error)}")
+    source = ava_source.read(
+        Path(f.source),
+        Path(f.labels) if f.labels else None,
+        Path(f.images) if f.images else None,
+        f.max_skipped,
+        f.means_only,
+    )
+    folder = build(source, Path(f.data_dir), f.processes or os.cpu_count() or 1)
     print(summary(source, folder))
     if "generic_test" in source.package.lists:
         print(f"split official:\n{describe(load(Path(f.data_dir), enlarge=True))}")

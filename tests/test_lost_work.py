@@ -174,7 +174,8 @@ def test_the_same_data_elsewhere_are_evaluated_and_others_are_refused_without_co
         (moved / "labels.csv").write_text("\n".join([*lines[:-1], lines[-1].replace(",", ",1", 1)]) + "\n")
         with pytest.raises(TrainingError, match="the SHA-256 of the votes and styles was"):
             train(config, copy, stop, allow_overlap=False)
-        Image.new("RGB", (64, 48)).save(moved / "000.png")
+        for path in moved.glob("*.png"):
+            Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
         with pytest.raises(TrainingError, match="the SHA-256 of the training pictures' files was"):
             train(config, copy, stop, allow_overlap=False)
     assert (copy / "config.json").read_bytes() == written

@@ -6,8 +6,13 @@ goes on where it was ended (Ctrl-C, SIGTERM, a kill), uses all processors, and d
 """
 
 import os
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+
+if __name__ == "__main__":
+    # until signals are heeded: no traceback of what is being imported
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from absl import app, flags, logging
 

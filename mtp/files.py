@@ -1,5 +1,6 @@
-"""Files of one's own: written whole or not at all; read, and told apart by their content."""
+"""Files: written whole or not at all; read, told apart by their content, and found below a folder."""
 
+import errno
 import hashlib
 import json
 import os
@@ -87,6 +88,40 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """An uncompressed .npz without pickles, read at the disk's speed."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
+
+
+def walked(folder: Path) -> Iterator[Path]:
+    """Every file in and below a folder, sorted folder by folder; what is hidden is passed over.
+
+    Links are followed, and each real folder is looked at once. Errors: OSError where a folder cannot be read.
+    """
+    seen = set()
+    for place, below, names in os.walk(folder, onerror=_raise, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            below[:] = []  # os.walk then goes no further
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def private(folder: Path) -> None:
+    """Make a folder for what will be executed, which only its user may write to; one that is there becomes so.
+
+    Errors: PermissionError where it, or a file in it, belongs to somebody else, who could have us execute anything.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in (folder, *folder.iterdir()):
+        if path.stat().st_uid != os.getuid():
+            raise PermissionError(
+                errno.EPERM, "what is executed from there must be the user's own", str(path)
+            )
+    folder.chmod(0o700)
 
 
 def sha256(path: Path) -> str:

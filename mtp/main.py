@@ -73,7 +73,7 @@ ALLOW_OVERLAP = flags.DEFINE_bool(
 def main(_: Sequence[str], given: Mapping[str, Any]) -> None:
     """given: options of the command line, by dotted name."""
     with Stop(lambda: "run the same command again") as stop, ending.in_a_line(*OUTSIDE):
-        run(Path(WORKDIR.value), given, stop)
+        run(Path(WORKDIR.value).expanduser(), given, stop)
 
 
 def run(workdir: Path, given: Mapping[str, Any], stop: Stop) -> None:
@@ -91,12 +91,12 @@ def run(workdir: Path, given: Mapping[str, Any], stop: Stop) -> None:
         case "evaluate":
             evaluate(config, workdir, given, allow_overlap=ALLOW_OVERLAP.value)
         case "predict":
-            predict(config, workdir, Path(str(IMAGES.value)))
+            predict(config, workdir, Path(str(IMAGES.value)).expanduser())
 
 
 def chosen(file: str | None, given: Mapping[str, Any]) -> Config:
     """The configuration of an experiment's file and the command line. Errors: ConfigError naming every error."""
-    values = {**flat(read_file(Path(file)) if file else get_config()), **given}
+    values = {**flat(read_file(Path(file).expanduser()) if file else get_config()), **given}
     check(values, known())
     return configured(values)
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from mtp.config import ConfigError
 
+DECIMALS = 12  # to which ratings are compared: rounding must not tell two equal means apart
+
 
 class RatingScale(NamedTuple):
     """threshold: a mean above is high; delta: half-width of the ambiguous middle; tau: of the two-category weights.
@@ -50,5 +52,14 @@ def mean_and_std(distribution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def is_high(mean: np.ndarray, threshold: float) -> np.ndarray:
-    """The two categories: whether each mean rating (N,) is above the threshold; a tie is low."""
-    return mean > threshold
+    """The two categories: whether each mean rating (N,) is above the threshold; a tie is low.
+
+    Means are compared to 12 decimals. That is exact: the mean of n votes differs from a threshold of d decimals by
+    nothing or by at least 10^-d / n, and a float64 mean is within 10^-13 of it.
+    """
+    return np.round(mean, DECIMALS) > round(threshold, DECIMALS)
+
+
+def is_clear(mean: np.ndarray, threshold: float, delta: float) -> np.ndarray:
+    """Whether each mean rating (N,) is further than delta from the threshold, to 12 decimals as in `is_high`."""
+    return np.round(np.abs(mean - threshold), DECIMALS) > round(delta, DECIMALS)

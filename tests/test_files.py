@@ -1,9 +1,11 @@
 import hashlib
+import os
 
 import numpy as np
 import pytest
 
 from mtp import files
+from mtp.native import library
 
 
 def test_json_is_read_back_and_nothing_else_is_left(tmp_path):
@@ -66,3 +68,28 @@ def test_pickles_are_not_read(tmp_path):
 def test_the_hash_is_that_of_the_bytes(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     assert files.sha256(tmp_path / "x") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_private_folder_is_the_users_alone(tmp_path):
+    files.private(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "open").mkdir(mode=0o777)
+    files.private(tmp_path / "open")
+    assert (tmp_path / "open").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("whose", ["folder", "file"])
+def test_what_is_somebody_elses_is_not_executed(tmp_path, monkeypatch, whose):
+    """Kernels are refused, compiled programs of others are not looked at."""
+    (tmp_path / "kernels.so").touch()
+    if whose == "folder":
+        monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    elif os.getuid():
+        pytest.skip("only root can give a file away")
+    else:
+        os.chown(tmp_path / "kernels.so", 12345, -1)
+    with pytest.raises(PermissionError, match="what is executed from there must be the user's own"):
+        files.private(tmp_path)
+    monkeypatch.setattr(library, "library", lambda folder: folder / "kernels.so")
+    with pytest.raises(PermissionError, match="what is executed from there"):
+        library.load.__wrapped__(tmp_path)

@@ -13,7 +13,7 @@ import mtp
 ROOT = Path(__file__).parents[1]
 # lower layers know nothing of higher ones; packages of one layer do not see one another
 LAYERS = (
-    {"config", "files", "processes"},
+    {"config", "files", "names", "processes"},
     {"ratings"},
     {"tasks", "ops", "ldl"},
     {"data", "models"},

@@ -92,7 +92,7 @@ def test_results_have_their_layout(finished):
     workdir, _ = finished
     found = json.loads((workdir / "results.json").read_text())
     assert set(found) >= {
-        "split", "rows", "seed", "step", "mean_histogram", "bootstrap", "pkl_floor", "threshold", "delta",
+        "split", "rows", "seed", "step", "mean_histogram", "bootstrap", "groups", "pkl_floor", "threshold", "delta",
         "eval_size", "config", "versions", "weights",
     }  # fmt: skip
     assert set(found["split"]) == {"name", "sha256", "pictures"}

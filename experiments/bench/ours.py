@@ -102,6 +102,7 @@ def labels(outputs: Iterable[str], batch: int) -> dict[str, Arrays]:
     }
     return {
         "labels": {task: values[task] for task in outputs},
+        "slots": {"filled": np.ones(batch, np.float32)},
         "weights": {task: np.ones(batch, np.float32) for task in outputs},
     }
 

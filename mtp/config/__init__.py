@@ -3,6 +3,8 @@
 A configuration is a ConfigDict: config.loss.emd_r.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 from mtp.config.check import check, idle
@@ -10,8 +12,17 @@ from mtp.config.option import Known, Reach
 from mtp.config.records import OPTIONS
 from mtp.config.values import Config, ConfigError, configured, flat, get_config, read_file
 
+
+def _cache() -> Path:
+    try:
+        return Path.home() / ".cache" / "mtp"
+    except RuntimeError:
+        # a user without a home, as in some containers
+        return Path(tempfile.gettempdir()) / f"mtp-{os.getuid()}"
+
+
 # generated pictures, downloaded weights, compiled programs
-CACHE = Path.home() / ".cache" / "mtp"
+CACHE = _cache()
 
 __all__ = [
     "CACHE",

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import difflib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -192,6 +193,14 @@ class Text:
 
     def read(self, text: str) -> Any:
         return text
+
+
+@dataclasses.dataclass(frozen=True)
+class Location(Text):
+    """The path of a file or folder; a leading ~ stands for the user's home."""
+
+    def read(self, text: str) -> Any:
+        return os.path.expanduser(text)
 
 
 @dataclasses.dataclass(frozen=True)

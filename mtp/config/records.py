@@ -4,7 +4,7 @@ A record holds: name, default, the values that can be, what the option shapes (`
 default comes from (sections are the paper's; "ours" where nothing is said), its unit.
 """
 
-from mtp.config.kinds import Boolean, Choice, Integer, Named, OrNone, Pattern, Real, Text, Tuple
+from mtp.config.kinds import Boolean, Choice, Integer, Location, Named, OrNone, Pattern, Real, Text, Tuple
 from mtp.config.option import Option, Reach
 
 PLACE, DATA, TRAINING, VALIDATION, EVALUATION, NOTHING = Reach
@@ -37,13 +37,13 @@ _RECORDS = (
 
     Option("data.name", "votes", Named(), DATA,
            "votes: a folder of pictures with votes.csv; ava: a built AVA set; demo: the generated set"),
-    Option("data.dir", "", Text("a folder"), PLACE,
+    Option("data.dir", "", Location("a folder"), PLACE,
            'the folder (votes), the built set (ava), the cache (demo; "": the user\'s cache folder)'),
     Option("data.split", "", Named(), DATA,
            'ava: which split; "": official', of_folder=True),
-    Option("data.split_dir", "", Text("a folder"), PLACE,
+    Option("data.split_dir", "", Location("a folder"), PLACE,
            "ava: where the lists of a split lie that is not AVA's own", of_folder=True),
-    Option("data.csv", "votes.csv", Text("a file", empty=False), PLACE,
+    Option("data.csv", "votes.csv", Location("a file", empty=False), PLACE,
            "label file inside the folder", of_folder=True),
     Option("data.group", "group", Text("a CSV column"), DATA,
            "column whose values never cross splits; used where the CSV has it", of_folder=True),
@@ -97,7 +97,7 @@ _RECORDS = (
            "the network: a trunk with columns and the tasks' heads"),
     Option("model.backbone", "mobile", Named(), TRAINING,
            "the trunk; of NASNet-A: mobile (4 blocks @ 1056 channels), large (6 @ 4032), tiny", "section 3.2"),
-    Option("model.weights", "", Text("imagenet, or a Keras .h5 file"), TRAINING,
+    Option("model.weights", "", Location("imagenet, or a Keras .h5 file"), TRAINING,
            'where the trunk begins: "" from scratch; imagenet (section 4.5); or a file'),
     Option("model.columns", ("fcn", "spp"), Named(several=True), TRAINING,
            "over the last map; their logits are averaged", "section 3.2"),
@@ -117,6 +117,8 @@ _RECORDS = (
            "what is trained; the first one's criterion chooses the best checkpoint", "section 3.1"),
     Option("model.dtype", "float32", Choice("float32", "bfloat16"), TRAINING,
            "compute type"),
+    Option("model.precision", "highest", Choice("highest", "high", "default"), TRAINING,
+           "of products of float32 on accelerators: highest is float32, default the fastest (TF32, bfloat16)"),
     Option("model.remat", False, Boolean(), TRAINING,
            "recompute cells in the backward pass: less memory, more time"),
     Option("model.bn_momentum", 0.97, Real(low=0, below=1), TRAINING,
@@ -221,7 +223,7 @@ _RECORDS = (
            "bit-identical reruns on GPUs, slower"),
     Option("run.native", False, Boolean(), NOTHING,
            "the trunk on CPUs by the kernels of `python -m mtp.native`"),
-    Option("run.compile_cache", "", Text("a folder"), NOTHING,
+    Option("run.compile_cache", "", Location("a folder"), NOTHING,
            'of compiled programs; "": the user\'s cache folder'),
 )
 # fmt: on

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict, config_dict
 
-from mtp.config.kinds import OrNone, tupled
+from mtp.config.kinds import Location, OrNone, tupled
 from mtp.config.option import Option
 from mtp.config.records import OPTIONS
 
@@ -47,9 +47,12 @@ def flat(config: Config | Mapping[str, Any]) -> dict[str, Any]:
 
 
 def configured(values: Mapping[str, Any]) -> Config:
-    """The defaults with these values, by dotted name, which `check` has passed."""
+    """The defaults with these values, by dotted name, which `check` has passed; ~ in paths is the user's home."""
     config = get_config()
-    config.update_from_flattened_dict(dict(values))
+    kinds = {name: OPTIONS[name].kind for name in values}
+    config.update_from_flattened_dict(
+        {n: kinds[n].read(v) if isinstance(kinds[n], Location) else v for n, v in values.items()}
+    )
     return config.lock()
 
 

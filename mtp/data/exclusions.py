@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mtp import files
+from mtp.data import csv_text
 from mtp.data.schema import DataError
+from mtp.names import exact, harmless
 
 NAME = "excluded.csv"
 HEADER = ("image", "reason")
@@ -19,9 +21,8 @@ def read(folder: Path) -> dict[str, str]:
     path = folder / NAME
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if row]
+    lines = csv_text.rows(csv_text.decoded(path.read_bytes(), path), path)
+    rows = [(line.number, [cell.strip() for cell in line.cells]) for line in lines]
     if not rows or tuple(rows[0][1]) != HEADER:
         found = ",".join(rows[0][1]) if rows else "nothing"
         raise DataError(
@@ -30,16 +31,16 @@ def read(folder: Path) -> dict[str, str]:
     wrong = [line for line, row in rows[1:] if len(row) != len(HEADER) or not row[0]]
     if wrong:
         raise DataError(f"{path}: a line is a picture's name and a reason; line {wrong[0]} is not")
-    return {row[0]: row[1] for _, row in rows[1:]}
+    return {exact(row[0]): exact(row[1]) for _, row in rows[1:]}
 
 
 def write(folder: Path, reasons: Mapping[str, str]) -> Path:
-    """The whole list, sorted by picture; it is never half there."""
+    """The whole list, sorted by picture; it is never half there. A spreadsheet computes nothing in it."""
     path = folder / NAME
     with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(HEADER)
-        writer.writerows(sorted(reasons.items()))
+        writer.writerows((harmless(image), harmless(reason)) for image, reason in sorted(reasons.items()))
     return path
 
 

@@ -54,11 +54,15 @@ WEB_PAGE = Kind(
     exclude=True,
 )  # fmt: skip
 UNKNOWN_FORMAT = Kind(
-    "unknown format", STOPS, "the file is no picture in a known format",
+    "unknown format", STOPS, "the file is no picture in a known format, or its numbers have no fixed white",
     "convert it to JPEG or PNG, or replace it", exclude=True,
 )  # fmt: skip
+CAMERA_RAW = Kind(
+    "camera RAW", STOPS, "the file is a camera's RAW file, which nobody has developed",
+    "export it as JPEG from the program that developed it for the raters", exclude=True,
+)  # fmt: skip
 DAMAGED = Kind(
-    "damaged picture", STOPS, "the file is cut short or cannot be decoded to its end", "fetch it again",
+    "damaged picture", STOPS, "the file is cut short, or what is in it does not fit together", "fetch it again",
     exclude=True,
 )  # fmt: skip
 UNREADABLE = Kind(
@@ -148,13 +152,17 @@ SIXTEEN_BIT = Kind("16 bit", NOTE, "more than 8 bits a channel; it is scaled to 
 TRANSPARENT = Kind(
     "transparency", NOTE, "transparent parts are laid on white", "flatten it if its ground is another colour"
 )
+EXIF_DAMAGED = Kind(
+    "damaged EXIF", NOTE, "what the file says of itself cannot be read, perhaps which side is up",
+    "look whether the picture lies on its side",
+)  # fmt: skip
 ANIMATED = Kind("animation", NOTE, "the first frame is used", "export the frame that was rated")
 
 # in the order of a report
 KINDS = (
-    MISSING, EMPTY_FILE, WEB_PAGE, UNKNOWN_FORMAT, DAMAGED, UNREADABLE, KNOWN_BROKEN, TOO_LARGE, TOO_SMALL,
+    MISSING, EMPTY_FILE, WEB_PAGE, UNKNOWN_FORMAT, CAMERA_RAW, DAMAGED, UNREADABLE, KNOWN_BROKEN, TOO_LARGE, TOO_SMALL,
     BAD_ROW, BAD_VOTES, NO_VOTES, REPEATED_ROW, BAD_SPLIT, BAD_STYLE, TORN_GROUP,
     LEAK, NEAR_LEAK, DUPLICATE, NEAR_DUPLICATE,
     STYLE_LEAK, STYLE_WITHOUT_LABEL, ID_WITHOUT_ROW, LOST, STRAY_PICTURE, FEW_RATERS,
-    WRONG_SUFFIX, CMYK, SIXTEEN_BIT, TRANSPARENT, ANIMATED,
+    WRONG_SUFFIX, CMYK, SIXTEEN_BIT, TRANSPARENT, ANIMATED, EXIF_DAMAGED,
 )  # fmt: skip

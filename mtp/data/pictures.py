@@ -1,7 +1,6 @@
 """Pictures without votes: files of a folder, a list of files, or arrays."""
 
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,7 +8,9 @@ import numpy as np
 
 from mtp.data import images
 from mtp.data.errors import DataError
-from mtp.data.schema import Pictures
+from mtp.data.schema import Pictures, exif_notes
+from mtp.files import walked
+from mtp.names import shown
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif")
 
@@ -21,18 +22,9 @@ def of_folder(folder: Path, max_pixels: int) -> Pictures:
     """
     if not folder.is_dir():
         raise DataError(f"pictures are looked for in a folder; there is no folder {folder}")
-    found = {path.relative_to(folder).as_posix(): path for path in _picture_files(folder)}
+    files = (path for path in walked(folder) if path.suffix.lower() in SUFFIXES)
+    found = {path.relative_to(folder).as_posix(): path for path in files}
     return _measured(folder.resolve().name, found, max_pixels)
-
-
-def _picture_files(folder: Path) -> Iterator[Path]:
-    for place, below, names in os.walk(folder):
-        below[:] = [name for name in below if not name.startswith(".")]  # os.walk then leaves the others out
-        yield from (
-            Path(place, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
-        )
 
 
 def of_files(paths: Iterable[Path], max_pixels: int) -> Pictures:
@@ -59,19 +51,23 @@ def of_arrays(arrays: Sequence[np.ndarray]) -> Pictures:
 def _measured(name: str, paths: Mapping[str, Path], max_pixels: int) -> Pictures:
     """The files whose header can be read, sorted by name. Errors: DataError where none can."""
 
-    def measure(named: str) -> tuple[int, int] | str:
+    def measure(named: str) -> images.Header | str:
+        if any("\udc80" <= sign <= "\udcff" for sign in named):  # bytes that Python could not read
+            return f"{shown(named)}: the file's name must be UTF-8 to stand in a table; rename it"
         try:
-            return images.upright_size(paths[named].read_bytes(), named, max_pixels)
+            return images.header(paths[named].read_bytes(), named, max_pixels)
         except images.ImageError as error:
             return str(error)
         except OSError as error:
-            return f"{named}: the file cannot be read ({error.strerror}); correct its path or permissions"
+            return (
+                f"{shown(named)}: the file cannot be read ({error.strerror}); correct its path or permissions"
+            )
 
     names = sorted(paths)
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(measure, names))
     problems = tuple(each for each in found if isinstance(each, str))
-    good = {named: size for named, size in zip(names, found, strict=True) if not isinstance(size, str)}
+    good = {named: header for named, header in zip(names, found, strict=True) if not isinstance(header, str)}
     if not good:
         first = f"; the first: {problems[0]}" if problems else f" (files ending in {', '.join(SUFFIXES)})"
         raise DataError(f"{name} must hold at least one picture that can be read; it has none{first}")
@@ -79,7 +75,7 @@ def _measured(name: str, paths: Mapping[str, Path], max_pixels: int) -> Pictures
     return Pictures(
         name=name,
         images=kept,
-        sizes=np.array(list(good.values()), np.int32),
+        sizes=np.array([(header.height, header.width) for header in good.values()], np.int32),
         read=lambda index: paths[kept[index]].read_bytes(),
-        skipped=problems,
+        skipped=(*problems, *exif_notes([named for named, header in good.items() if not header.exif_whole])),
     )

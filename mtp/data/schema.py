@@ -2,12 +2,13 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from mtp.data import images as decoder
 from mtp.data.errors import DataError
+from mtp.names import shown
 
 SPLITS = ("train", "validation", "test")
 MIN_SIDE = 32  # pixels; below it NASNet's last map would be empty
@@ -88,6 +89,17 @@ class Dataset(Pictures):
         """Hash of which pictures are in `split`: SHA-256 of their sorted names, one a line."""
         names = "\n".join(self.images[i] for i in self.indices(split))
         return hashlib.sha256(names.encode()).hexdigest()
+
+
+def exif_notes(damaged: Sequence[str]) -> tuple[str, ...]:
+    """What a loader says, once, of all pictures whose EXIF block is damaged; damaged: their names."""
+    if not damaged:
+        return ()
+    one = len(damaged) == 1
+    return (
+        f"{len(damaged)} picture{'s' * (not one)} with a damaged EXIF block, taken as {'it is' if one else 'they are'} "
+        f"stored ({'it is' if one else 'the first is'} {shown(damaged[0])})",
+    )
 
 
 def enlarged_notes(sizes: np.ndarray) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""All metrics of a table with their values and 95 % bootstrap intervals."""
+"""All metrics of a table with their values and 95 % intervals."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtp.evaluation.intervals import interval, resampled_seeds, resamples_of
+from mtp.evaluation.intervals import interval, jackknife_of_shares, resamples_of, units
 from mtp.evaluation.metrics import METRICS, Metric
 from mtp.evaluation.samples import Criteria, Sample
 from mtp.evaluation.statistics import weighted_mean
@@ -46,12 +46,12 @@ class Evaluation:
         return measure([self.sample(distribution, **outputs)], self.groups, self.resamples, self.seed)
 
     def metrics_over_seeds(self, distributions: Sequence[np.ndarray]) -> Cells:
-        """As `metrics`, of several runs: the mean of their values; the interval resamples runs and pictures."""
+        """As `metrics`, of several runs: the mean of their values; the interval counts runs and pictures."""
         return measure([self.sample(d) for d in distributions], self.groups, self.resamples, self.seed)
 
 
 class Column(NamedTuple):
-    """A metric or one style's value of it. n: pictures that count; value: NaN where undefined."""
+    """A metric, or one style's value of it. n: pictures that count; value: NaN where undefined."""
 
     name: str
     better: str
@@ -71,30 +71,47 @@ def measure(
 ) -> Cells:
     """name -> value, low, high, n, better, in the table's order; None where undefined.
 
-    runs: of the same pictures in one order; of several, the value is the mean, and the interval resamples runs too.
+    runs: of the same pictures in one order; of several, the value is the mean, and the interval counts how
+    they differ (not that of average precision). resamples: 0 for values without intervals.
     A metric whose label is not known has no cell; where only means are known, one that needs histograms has an empty
     one.
     """
-    parts = [_parts(run, table) for run in runs]
-    columns = [[column for part in of_run for column in part.columns] for of_run in parts]
-    values = np.array([[column.value for column in of_run] for of_run in columns])
-
-    def of_runs(weights: np.ndarray) -> np.ndarray:
-        return np.stack([np.hstack([part.resampled(weights) for part in of_run]) for of_run in parts], axis=1)
-
-    chunks = resamples_of(len(runs[0]), groups, resamples, seed)
-    # without a resample there is no chunk
-    drawn = np.concatenate([np.zeros((0, *values.shape)), *map(of_runs, chunks)])
-    drawn = np.sum(resampled_seeds(len(runs), resamples, seed)[:, :, None] * drawn, axis=1)
-    cells = {c.name: _cell(c, v, d) for c, v, d in zip(columns[0], values.mean(axis=0), drawn.T, strict=True)}
+    cells = _resampled(runs, groups, resamples, seed, table)
+    for metric in table.values():
+        if metric.per == "style" and runs[0].knows(metric.label):
+            cells |= _of_styles(metric, runs, groups if resamples else (), seed)
     return _in_order(cells | _undefined(runs[0], table), table, runs[0].style_names)
 
 
+def _resampled(
+    runs: Sequence[Sample], groups: Sequence[str] | None, resamples: int, seed: int, table: Table
+) -> Cells:
+    """The metrics whose intervals are percentiles of resamples."""
+    parts = [_parts(run, table) for run in runs]
+    if not parts[0]:
+        return {}
+    columns = [[column for part in of_run for column in part.columns] for of_run in parts]
+    values = np.array([[column.value for column in of_run] for of_run in columns])
+
+    def resampled(weights: np.ndarray) -> np.ndarray:
+        """The mean over the runs in each resample."""
+        return np.mean([np.hstack([part.resampled(weights) for part in of_run]) for of_run in parts], axis=0)
+
+    chunks = resamples_of(len(runs[0]), groups, resamples, seed)
+    # without a resample there is no chunk
+    drawn = np.concatenate([np.zeros((0, values.shape[1])), *map(resampled, chunks)])
+    count = units(len(runs[0]), groups)
+    limits = [interval(of_runs, again, count) for of_runs, again in zip(values.T, drawn.T, strict=True)]
+    return {
+        c.name: _cell(c, v, *pair) for c, v, pair in zip(columns[0], values.mean(axis=0), limits, strict=True)
+    }
+
+
 def _parts(sample: Sample, table: Table) -> list[Part]:
-    """All metrics with one value a picture in one part, every other metric in a part of its own."""
+    """All metrics with one value a picture in one part, every metric over pictures in a part of its own."""
     known = [metric for metric in table.values() if sample.knows(metric.label)]
     means = [metric for metric in known if metric.per == "picture"]
-    others = [_statistic(metric, sample) for metric in known if metric.per != "picture"]
+    others = [_statistic(metric, sample) for metric in known if metric.per == "pictures"]
     return [_means(means, sample), *others] if means else others
 
 
@@ -123,32 +140,48 @@ def _means(metrics: Sequence[Metric], sample: Sample) -> Part:
 
 
 def _statistic(metric: Metric, sample: Sample) -> Part:
-    """A metric over pictures, or its mean over styles and each style's value: prepared once, then asked in turn."""
+    """A metric over pictures: prepared once, then asked in turn."""
     counted = _counted(metric, sample)
     rows, everywhere = np.flatnonzero(counted), bool(counted.all())
     statistic = metric.function(sample.part(counted))
-    ask = _with_mean(statistic) if metric.per == "style" else lambda weights: np.array([statistic(weights)])
-    values = ask(np.ones(len(rows)))
+    value = float(statistic(np.ones(len(rows))))
 
     def resampled(weights: np.ndarray) -> np.ndarray:
-        if not np.isfinite(values).any():
-            return np.full((len(weights), len(values)), np.nan)
+        if not np.isfinite(value):
+            return np.full((len(weights), 1), np.nan)
         kept = weights if everywhere else np.take(weights, rows, axis=1)
-        return np.array([ask(row) for row in kept])
+        return np.array([[statistic(row)] for row in kept])
 
-    names = _names(metric, sample.style_names)
-    columns = [Column(n, metric.better, len(rows), float(v)) for n, v in zip(names, values, strict=True)]
-    return Part(columns, resampled)
+    return Part([Column(metric.name, metric.better, len(rows), value)], resampled)
 
 
-def _with_mean(styles: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+def _of_styles(metric: Metric, runs: Sequence[Sample], groups: Sequence[str] | None, seed: int) -> Cells:
+    """The mean over styles and each style's value, with the jackknife's intervals; groups: () for no intervals."""
+    rows = np.flatnonzero(_counted(metric, runs[0]))
+    asked = [metric.function(run.part(_counted(metric, run))) for run in runs]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        return _with_mean(np.mean([styles(weights) for styles in asked], axis=0))
+
+    values = statistic(np.ones(len(rows)))
+    if groups == ():
+        limits = np.full((len(values), 2), np.nan)
+    else:
+        grouped = None if groups is None else [groups[row] for row in rows]
+        limits = jackknife_of_shares(statistic, len(rows), grouped, seed)
+    return {
+        name: _cell(Column(name, metric.better, len(rows), value), value, *map(_known, pair))
+        for name, value, pair in zip(_names(metric, runs[0].style_names), values, limits, strict=True)
+    }
+
+
+def _with_mean(values: np.ndarray) -> np.ndarray:
     """The mean over the styles that have a value, then each style's."""
+    return np.array([np.nanmean(values) if np.isfinite(values).any() else np.nan, *values])
 
-    def ask(weights: np.ndarray) -> np.ndarray:
-        each = styles(weights)
-        return np.array([np.nanmean(each) if np.isfinite(each).any() else np.nan, *each])
 
-    return ask
+def _known(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def _names(metric: Metric, style_names: Sequence[str]) -> list[str]:
@@ -159,9 +192,7 @@ def _names(metric: Metric, style_names: Sequence[str]) -> list[str]:
 def _undefined(sample: Sample, table: Table) -> Cells:
     """Empty cells of what needs histograms, where only means are known."""
     missing = [m for m in table.values() if m.label == "histogram" and sample.means_only]
-    return {
-        m.name: _cell(Column(m.name, m.better, len(sample), np.nan), np.nan, np.zeros(0)) for m in missing
-    }
+    return {m.name: _cell(Column(m.name, m.better, len(sample), np.nan), np.nan, None, None) for m in missing}
 
 
 def _in_order(cells: Cells, table: Table, style_names: Sequence[str]) -> Cells:
@@ -169,13 +200,12 @@ def _in_order(cells: Cells, table: Table, style_names: Sequence[str]) -> Cells:
     return {name: cells[name] for name in names if name in cells}
 
 
-def _cell(column: Column, value: float, resampled: np.ndarray) -> dict[str, Any]:
+def _cell(column: Column, value: float, low: float | None, high: float | None) -> dict[str, Any]:
     defined = bool(np.isfinite(value))
-    low, high = interval(resampled) if defined else (None, None)
     return {
         "value": float(value) if defined else None,
-        "low": low,
-        "high": high,
+        "low": low if defined else None,
+        "high": high if defined else None,
         "n": column.n,
         "better": column.better,
     }

@@ -12,10 +12,10 @@ from mtp.data.demo import generate as demo
 from mtp.data.schema import Dataset
 from mtp.evaluation import breakdown
 from mtp.evaluation.rows import metric_rows
-from mtp.inference.columns import Columns, digits, predicted
+from mtp.inference.columns import Columns, classes, digits, predicted
 from mtp.inference.facts import Facts
 from mtp.inference.predictions import Predictions
-from mtp.ratings import histograms, mean_and_std
+from mtp.ratings import histograms, is_high, mean_and_std
 
 
 def assemble(
@@ -50,6 +50,7 @@ def assemble(
         "finished": finished,
         "mean_histogram": list(facts.mean_histogram),
         "bootstrap": config.eval.bootstrap,
+        "groups": None if dataset.groups is None else len({dataset.groups[i] for i in predictions.indices}),
         "pkl_floor": config.eval.pkl_floor,
         "threshold": facts.threshold,
         "delta": facts.delta,
@@ -74,10 +75,19 @@ def prediction_columns(dataset: Dataset, predictions: Predictions, facts: Facts)
     Where only means are known, votes, truth_1..truth_K and truth_std are empty.
     """
     rows = predictions.indices
-    found = predicted(dataset, predictions, facts) | _truth(dataset, rows)
+    found = predicted(dataset, predictions, facts) | _truth(dataset, rows, facts)
     names = ["image", "votes", *(f"truth_{k}" for k in range(1, facts.ratings + 1))]
     names += [f"pred_{k}" for k in range(1, facts.ratings + 1)]
-    names += ["truth_mean", "pred_mean", "truth_std", "pred_std", "share_above", "p_high", "class"]
+    names += [
+        "truth_mean",
+        "pred_mean",
+        "truth_std",
+        "pred_std",
+        "share_above",
+        "p_high",
+        "truth_class",
+        "class",
+    ]
     names += ["height", "width", *(f"truth_style_{s}" for s in dataset.style_names)]
     names += [name for name in found if name.startswith("pred_") and name not in names]
     # a column of the data set that is called like one of ours gets a prefix
@@ -88,12 +98,14 @@ def prediction_columns(dataset: Dataset, predictions: Predictions, facts: Facts)
     return {name: found[name] for name in names} | metadata
 
 
-def _truth(dataset: Dataset, rows: np.ndarray) -> Columns:
+def _truth(dataset: Dataset, rows: np.ndarray, facts: Facts) -> Columns:
     truth, votes = histograms(dataset.votes[rows]), dataset.votes[rows].sum(axis=1).astype(float)
     mean, std = mean_and_std(truth)
+    high = is_high(mean, facts.threshold)
     if dataset.means_only:
         truth, std, votes = (np.full_like(a, np.nan) for a in (truth, std, votes))
     found = {"votes": digits(votes), "truth_mean": digits(mean), "truth_std": digits(std)}
+    found |= {"truth_class": classes(high)}
     found |= {f"truth_{k + 1}": digits(truth[:, k]) for k in range(dataset.ratings)}
     styles = zip(dataset.style_names, dataset.tested_styles[rows].T, strict=True)
     return found | {f"truth_style_{name}": digits(labels) for name, labels in styles}

@@ -7,7 +7,7 @@ import numpy as np
 
 from mtp.evaluation.distances import check_rows
 from mtp.evaluation.statistics import moments
-from mtp.ratings import is_high
+from mtp.ratings import is_clear, is_high
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ class Sample:
     @property
     def clear(self) -> np.ndarray:
         """Whether the true mean rating is further than delta from the threshold (N,)."""
-        return np.abs(self.truth_mean - self.criteria.threshold) > self.criteria.delta
+        return is_clear(self.truth_mean, self.criteria.threshold, self.criteria.delta)
 
     @property
     def labelled(self) -> np.ndarray:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
-from mtp.ratings import mean_and_std
+from mtp.ratings import DECIMALS, mean_and_std
 
 Values = Float[np.ndarray, " N"]
 Groups = Int[np.ndarray, " N"]
@@ -17,10 +17,10 @@ Statistic = Callable[[np.ndarray], float]  # weights (N,) -> value, NaN where it
 
 
 def moments(rows: Float[np.ndarray, "N K"]) -> tuple[Values, Values]:
-    """Mean and standard deviation of histograms over the ratings 1..K, rounded to 12 decimals."""
+    """Mean and standard deviation of histograms over the ratings 1..K, rounded to `DECIMALS`."""
     mean, std = mean_and_std(rows)
     # summation order must not make two equal means a rank apart
-    return mean.round(12), std.round(12)
+    return mean.round(DECIMALS), std.round(DECIMALS)
 
 
 def weighted_mean(values: Values, weights: Values) -> float:

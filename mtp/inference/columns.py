@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from mtp.data.schema import Pictures
 from mtp.files import replacing
@@ -38,7 +38,7 @@ def predicted(pictures: Pictures, predictions: Predictions, facts: Facts) -> Col
     found = {"image": [pictures.images[index] for index in predictions.indices]}
     found |= {f"pred_{k + 1}": digits(distribution[:, k]) for k in range(facts.ratings)}
     found |= {"pred_mean": digits(mean), "pred_std": digits(std), "share_above": digits(above)}
-    found |= {"p_high": digits(p_high), "class": ["high" if h else "low" for h in high]}
+    found |= {"p_high": digits(p_high), "class": classes(high)}
     if not known and predictions.p_high is None:
         found["class"] = [""] * rows
     found |= {"height": list(map(str, sizes[:, 0])), "width": list(map(str, sizes[:, 1]))}
@@ -56,6 +56,11 @@ def _columns(task: str, rows: np.ndarray) -> list[tuple[str, np.ndarray]]:
     if rows.ndim == 1:
         return [(f"pred_{task}", rows)]
     return [(f"pred_{task}_{i + 1}", column) for i, column in enumerate(rows.T)]
+
+
+def classes(high: Bool[np.ndarray, " N"]) -> list[str]:
+    """The two categories by name."""
+    return ["high" if each else "low" for each in high]
 
 
 def digits(values: Float[np.ndarray, " N"]) -> list[str]:

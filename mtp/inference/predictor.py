@@ -108,7 +108,9 @@ class Predictor:
     ) -> "Predictor":
         """A predictor of parts that are there already."""
         trained = np.zeros(0, np.uint64) if trained is None else trained
-        programs = Programs(model, facts.style_kind, native=config.run.native)
+        programs = Programs(
+            model, facts.style_kind, native=config.run.native, precision=config.model.precision
+        )
         return cls(config, facts, model, mesh, variables, trained, step, meta or {}, programs)
 
     def with_variables(self, variables: Variables) -> "Predictor":

@@ -20,13 +20,14 @@ Program = Callable[[Variables, Inputs], Mapping[str, Any]]
 class Programs:
     """The jitted functions (variables, inputs) -> arrays by name; jax compiles each once a canvas shape.
 
-    native: the network runs on the kernels of `mtp.native`. Errors: ConfigError where these are not built.
+    native: the network runs on the kernels of `mtp.native`. precision: model.precision.
+    Errors: ConfigError where native kernels are not built.
     """
 
-    def __init__(self, model: Model, style_kind: str, *, native: bool):
+    def __init__(self, model: Model, style_kind: str, *, native: bool, precision: str):
         if native:
             library.load()  # now, not when the first picture has been read
-        self._model, self._style_kind, self._native = model, style_kind, native
+        self._model, self._style_kind, self._native, self._precision = model, style_kind, native, precision
 
     @functools.cached_property
     def probabilities(self) -> Program:
@@ -44,9 +45,13 @@ class Programs:
         return self._jitted(functools.partial(Model.details, self._model))
 
     def _jitted(self, function: Callable[..., Any]) -> Program:
-        return jax.jit(
-            accelerated(function) if self._native else function, compiler_options=compiler_options()
-        )
+        chosen = accelerated(function) if self._native else function
+
+        def program(variables: Variables, inputs: Inputs) -> Any:
+            with jax.default_matmul_precision(self._precision):
+                return chosen(variables, inputs)
+
+        return jax.jit(program, compiler_options=compiler_options())
 
 
 def probabilities(

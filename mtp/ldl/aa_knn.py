@@ -1,8 +1,9 @@
 """AA-kNN: the mean of the k nearest training pictures' distributions (Geng 2016, section 3.2). Exact.
 
-A distance is a sum of squared differences in float64. Equally near rows: the one that stands first in the training
-data is taken. Few distances are needed: float32 products c_j of t_j = |b_j|^2 - 2 a b_j, on centred features, come
-first. With r_j = |a - b_j| and |b_j| <= |a| + r_j, in any order of summation (Higham 2002, section 3.1),
+A distance is a sum of squared differences in float64, of the features as they are given ("l2"; exact for whole
+numbers) or of rows of length 1 ("cosine"; proportional rows are equal). Equally near rows: the one that stands first in
+the training data is taken. Few distances are needed: float32 products c_j of t_j = |b_j|^2 - 2 a b_j, on centred
+features, come first. With r_j = |a - b_j| and |b_j| <= |a| + r_j, in any order of summation (Higham 2002, section 3.1),
 
     |c_j - t_j| <= g (2 |a| |b_j| + |b_j|^2) <= g (5 |a|^2 + 3 r_j^2),    r_j^2 = t_j + |a|^2.
 
@@ -51,7 +52,7 @@ def fit(
     if not 1 <= k <= len(data.x):
         raise LdlError(f"k must lie in 1..n, n = {len(data.x)} training rows; it is {k}")
     centre = data.x.mean(axis=0) if metric == "l2" else np.zeros(data.x.shape[1])
-    rows = _placed(data.x, centre, metric)
+    rows = _placed(data.x, metric)
     arrays = {"x": rows, "d": data.d, "weight": data.weight, "centre": centre}
     return fitted(NAME, arrays, {"features": rows.shape[1], "k": k, "metric": metric}, NO_SOLVER)
 
@@ -59,7 +60,7 @@ def fit(
 def predict(params: Params, x: np.ndarray, *, skip_self: bool = False) -> Float[np.ndarray, "q K"]:
     """(q, d) to rows on the simplex. skip_self: x are the training rows, none is a neighbour of itself."""
     a, k = params.arrays, params.options["k"]
-    near = _nearest(a["x"], _queries(params, x, k + skip_self), k + skip_self)
+    near = _nearest(a["x"], _queries(params, x, k + skip_self), a["centre"], k + skip_self)
     near = _others(near) if skip_self else near
     ends = np.arange(0, near.size + 1, k)
     chosen = csr_matrix((np.ones(near.size), near.ravel(), ends), (len(near), len(a["x"])))
@@ -75,7 +76,7 @@ def predict(params: Params, x: np.ndarray, *, skip_self: bool = False) -> Float[
 def neighbours(params: Params, x: np.ndarray, k: int, *, skip_self: bool = False) -> Int[np.ndarray, "q _"]:
     """Training rows nearest to each row of x, nearest first: k of them, less its own where `skip_self`."""
     rows, queries = params.arrays["x"], _queries(params, x, k)
-    near = _nearest(rows, queries, k)
+    near = _nearest(rows, queries, params.arrays["centre"], k)
     distances = _distances(queries, rows, np.repeat(np.arange(len(near)), k), near.ravel())
     # a stable sort leaves equally near rows in their own order
     order = np.argsort(distances.reshape(near.shape), axis=1, kind="stable")
@@ -84,23 +85,25 @@ def neighbours(params: Params, x: np.ndarray, k: int, *, skip_self: bool = False
 
 
 def _queries(params: Params, x: np.ndarray, k: int) -> Float[np.ndarray, "q d"]:
-    a = params.arrays
-    x = _placed(checks.queries(params, x, NAME), a["centre"], params.options["metric"])
-    if not 1 <= k <= len(a["x"]):
-        raise LdlError(f"k must lie in 1..{len(a['x'])} (one less without a row's own); it is {k}")
+    n = len(params.arrays["x"])
+    x = _placed(checks.queries(params, x, NAME), params.options["metric"])
+    if not 1 <= k <= n:
+        raise LdlError(f"k must lie in 1..{n} (one less without a row's own); it is {k}")
     return x
 
 
-def _placed(x: np.ndarray, centre: np.ndarray, metric: str) -> Float[np.ndarray, "n d"]:
+def _placed(x: np.ndarray, metric: str) -> Float[np.ndarray, "n d"]:
     """Rows whose Euclidean order is the metric's."""
     if metric == "l2":
-        return x - centre
-    lengths = np.linalg.norm(x, axis=1, keepdims=True)
-    if not (lengths > 0).all():
+        return x
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    if not (largest > 0).all():
         raise LdlError(
             "the cosine metric needs rows with a length; a row is all zeros. Remove it or choose l2"
         )
-    return x / lengths
+    # proportional rows are now equal to the last digit, and no square overflows
+    x = x / largest
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
 def _others(near: Int[np.ndarray, "n k"]) -> Int[np.ndarray, "n _"]:
@@ -112,10 +115,10 @@ def _others(near: Int[np.ndarray, "n k"]) -> Int[np.ndarray, "n _"]:
 
 
 def _nearest(
-    rows: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"], k: int
+    rows: Float[np.ndarray, "n d"], queries: Float[np.ndarray, "q d"], centre: Float[np.ndarray, " d"], k: int
 ) -> Int[np.ndarray, "q k"]:
     """The k rows nearest to each query, in the order of the rows."""
-    factors = _factors(rows, queries, k)
+    factors = _factors(rows - centre, queries - centre, k)
     size = max(LEAST, TILE // factors.right.shape[1])
     single = factors.right.astype(np.float32)
 
@@ -202,11 +205,12 @@ def _limit(values: Float[np.ndarray, "q m"], squares: Float[np.ndarray, " q"], d
 
     With c the k-th smallest, k rows have r^2 <= c + |a|^2 + g (5 |a|^2 + 3 r^2), and a nearer row's product is no
     larger than r^2 - |a|^2 + g (5 |a|^2 + 3 r^2): c and little more than 2 g (5 |a|^2 + 3 (c + |a|^2)) for small g.
-    g: d + 1 terms, the rounding of both factors and of |b|^2, whose own sum is in float64.
+    g: d + 1 terms, the rounding of both factors and of |b|^2, whose own sum is in float64; and centring, whose error of
+    half an eps in each component changes r^2 by at most eps (|a|^2 + 2 r^2).
     """
     kth = np.partition(values, k - 1, axis=1)[:, k - 1].astype(np.float64)
     kind, double = np.finfo(values.dtype), np.finfo(np.float64)
-    g = (d + 5) * kind.eps / 2 + d * double.eps / 2
+    g = (d + 5) * kind.eps / 2 + (d + 2) * double.eps / 2
     error = 1.05 * g * (5 * squares + 3 * (kth + squares)) + (d + 5) * kind.tiny
     limit = (kth + 2 * error).astype(values.dtype)
     return np.nextafter(limit, np.inf, dtype=values.dtype)[:, None]

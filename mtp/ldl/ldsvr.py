@@ -5,8 +5,10 @@ Targets are t = -ln(1/y - 1), predictions sigmoid(f(x)) divided by their sum. A 
 
     min 1/2 |w|^2 + C sum_i w_i max(u_i - eps, 0)^2
 
-is solved by `irwls` with the gradient's own weights (2 C w_i / 4) (u_i - eps) / |e_i|. Up to `DUAL_ROWS` rows with the
-exact radial kernel, beyond with random Fourier features.
+with the rows' weights w_i scaled to mean 1 (so that C keeps its meaning: a row of weight 2 counts twice as much as one
+of weight 1, but is not two rows) is solved by `irwls` with the gradient's own weights
+(2 C w_i / 4) (u_i - eps) / |e_i|. Up to `DUAL_ROWS` rows with the exact radial kernel, beyond with random Fourier
+features.
 """
 
 import numpy as np
@@ -39,7 +41,7 @@ def fit(
 ) -> Params:
     """Fit in float64.
 
-    x: (n, d); d: (n, K) on the simplex; weight: (n,); votes: (n, K) counts, needed for zeros="jeffreys".
+    x: (n, d); d: (n, K) on the simplex; weight: (n,), w_i above; votes: (n, K) counts, needed for zeros="jeffreys".
     c, epsilon: above. width: of the kernel, in mean distances between training rows. features: number of random
     Fourier features; 0: the exact kernel up to 5,000 rows, 2,048 features beyond. zeros: empty bins have no logit;
     "fill" sets them to 1 / (10 K) and renormalises, "jeffreys" takes (votes + 1/2) / (sum + K/2).

@@ -51,7 +51,8 @@ def fit(
 ) -> Params:
     """Fit in float64.
 
-    x: (n, d); d: (n, K) on the simplex; weight: (n,), multiplies rho; votes: (n, K) counts, needed by the extensions.
+    x: (n, d); d: (n, K) on the simplex; weight: (n,), scaled to mean 1, multiplies rho; votes: (n, K) counts, needed by
+    the extensions.
     kernel: "rbf", its width in mean distances, by `features` random Fourier features (0: as many as rows, at most
     2,048); or "linear".
     reliability: rho_i = m_i / (m_i + median m) for m_i votes ("votes"), or 1 / (tau^2 + (1 - |q_i|^2) / m_i) with

@@ -131,7 +131,8 @@ def imagenet_probabilities(
     x: Float[Array, "B H W C"], sizes: Sizes, top: Mapping[str, Array]
 ) -> Float[Array, "B 1000"]:
     """The published classifier on a backbone's last map: global average, dense layer, softmax."""
-    return jax.nn.softmax(global_average(x, sizes) @ top["kernel"] + top["bias"])
+    logits = jnp.matmul(global_average(x, sizes), top["kernel"], precision="highest")
+    return jax.nn.softmax(logits + top["bias"])
 
 
 def _shapes(variables: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, ...]]]:

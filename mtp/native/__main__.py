@@ -5,6 +5,7 @@ import time
 
 from mtp.config import ConfigError
 from mtp.native.library import build
+from mtp.processes import ending
 
 
 def main() -> None:
@@ -14,6 +15,8 @@ def main() -> None:
         path = build()
     except ConfigError as error:
         sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {ending.explained(error)}")
     print(f"{path}, {time.perf_counter() - started:.0f} s; used with --config.run.native=True")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 
+from mtp import files
 from mtp.config import CACHE, ConfigError
 
 SOURCES = Path(__file__).with_name("cc")
@@ -53,7 +54,7 @@ def build(folder: Path = CACHE / "native") -> Path:
     if path.exists():
         return path
     compiler = shlex.split(os.environ.get("CXX", "c++"))
-    folder.mkdir(parents=True, exist_ok=True)
+    files.private(folder)
     with tempfile.TemporaryDirectory(dir=folder) as unfinished:
         made = Path(unfinished) / path.name
         sources = [str(path) for path in sorted(SOURCES.glob("*.cc"))]
@@ -75,7 +76,7 @@ def build(folder: Path = CACHE / "native") -> Path:
 def load(folder: Path = CACHE / "native") -> None:
     """Make the built kernels known to XLA. Once a process.
 
-    Errors: ConfigError where they are not built.
+    Errors: ConfigError where they are not built; PermissionError where they are somebody else's.
     """
     path = library(folder)
     if not path.exists():
@@ -83,6 +84,7 @@ def load(folder: Path = CACHE / "native") -> None:
             "run.native=True needs the native kernels, and there are none for this source, jaxlib and CPU. Build it "
             "once with `python -m mtp.native`, which takes seconds, or leave run.native at False."
         )
+    files.private(folder)
     loaded = ctypes.cdll.LoadLibrary(str(path))
     for symbol in SYMBOLS:
         jax.ffi.register_ffi_target(symbol, jax.ffi.pycapsule(getattr(loaded, symbol)), platform="cpu")

@@ -1,6 +1,7 @@
 """How a command ends: done, in a line that says what to mend, or with the traceback of a bug of ours."""
 
 import errno
+import io
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -30,6 +31,13 @@ def explained(error: OSError) -> str:
     return f"{where}{what}" + (f"; {advice}" if advice else "")
 
 
+def print_anything() -> None:
+    """What the terminal's encoding does not have is printed as a question mark, instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 @contextmanager
 def in_a_line(*outside: type[Exception]) -> Iterator[None]:
     """What the outside can do wrong, these errors and the system's, ends the command in one line."""
@@ -46,6 +54,7 @@ def run(command: Callable[[], object]) -> NoReturn:
 
     `sys.exit` with a text is the way to end in a line; any other exception shows its traceback.
     """
+    print_anything()
     try:
         command()
     except SystemExit as end:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from mtp.evaluation.intervals import FEW_GROUPS
 from mtp.evaluation.metrics import METRICS, Metric
 
 Table = Mapping[str, Metric]
@@ -90,10 +91,14 @@ def _caption(results: Mapping[str, Any]) -> list[str]:
     if data["name"] == "demo":
         lines.append(f"synthetic pictures and votes (generated demo set, code {results['demo_code'][:12]})")
     kept = results["rows"][0]["metrics"]["majority_delta"]["n"]
+    groups = results.get("groups")
+    of_groups = "" if groups is None else f" of {groups} groups"
     lines.append(
         f"threshold {results['threshold']:g}, delta {results['delta']:g} keeps {kept} pictures; "
-        f"pkl floor {results['pkl_floor']:g}; 95 % intervals from {results['bootstrap']} resamples"
+        f"pkl floor {results['pkl_floor']:g}; 95 % intervals from {results['bootstrap']} resamples{of_groups}"
     )
+    if groups is not None and groups < FEW_GROUPS:
+        lines.append(f"intervals from resamples of fewer than {FEW_GROUPS} groups are too narrow")
     return lines
 
 

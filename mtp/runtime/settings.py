@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 from absl import logging
 
+from mtp import files
 from mtp.config import CACHE, Config
 from mtp.processes.ending import explained
 from mtp.runtime.kept_programs import remove_damaged
@@ -34,10 +35,10 @@ def configure(config: Config) -> None:
 def keep_programs(folder: str) -> None:
     """Have jax keep compiled programs in a folder, and find them there again; those that compile at once stay out.
 
-    Where it cannot be written to, a line says so, and they are not kept.
+    Only the user may write to it. Where that cannot be, a line says so, and they are not kept.
     """
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        files.private(Path(folder))
         removed = remove_damaged(Path(folder))
     except OSError as error:
         print(f"note: compiled programs are not kept: {explained(error)}")

@@ -10,7 +10,7 @@ from mtp.config import Config
 from mtp.tasks import TASKS, LossOptions, losses
 from mtp.training import weighting
 
-Batch = Mapping[str, Mapping[str, Array]]  # "inputs", and by task "labels" and "weights"
+Batch = Mapping[str, Mapping[str, Array]]  # of `mtp.data.batches.pipeline`
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

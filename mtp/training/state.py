@@ -17,6 +17,7 @@ class TrainState(struct.PyTreeNode):
 
     step: steps taken; skipped: those of them that changed nothing because something was not finite;
     bad_steps: such steps in a row; params, batch_stats: the network's; log_sigma: the loss's, by task;
+    seen: batches that the running statistics have taken in, a batch with empty slots by its share of pictures;
     average: moving average of params and batch_stats, None where off.
     """
 
@@ -25,6 +26,7 @@ class TrainState(struct.PyTreeNode):
     bad_steps: Leaf
     params: Any
     batch_stats: Any
+    seen: Leaf
     log_sigma: Any
     opt_state: Any
     average: Any
@@ -41,7 +43,8 @@ class TrainState(struct.PyTreeNode):
     def parts(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(What predicts, all else): the two items of a checkpoint, which `joined` puts together again."""
         others = {
-            name: getattr(self, name) for name in ("step", "skipped", "bad_steps", "log_sigma", "opt_state")
+            name: getattr(self, name)
+            for name in ("step", "skipped", "bad_steps", "seen", "log_sigma", "opt_state")
         }
         if self.average:
             others |= {"params": self.params, "batch_stats": self.batch_stats}
@@ -69,6 +72,7 @@ def initial_state(
         bad_steps=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=batch_stats,
+        seen=jnp.zeros(()),
         log_sigma=sigmas,
         opt_state=optimiser.init({**params, SIGMA: sigmas}),
         # copies: the state is donated, and no buffer can be given away twice

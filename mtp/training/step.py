@@ -20,10 +20,11 @@ Metrics = dict[str, Array]
 
 
 class Gradients(NamedTuple):
-    """Of a batch: the loss's gradient to each parameter, the batch statistics after it, the losses."""
+    """Of a batch: the loss's gradient to each parameter, the losses, and batch statistics and `seen` after it."""
 
     params: Any
     batch_stats: Any
+    seen: Array
     metrics: Metrics
 
 
@@ -55,9 +56,9 @@ class TrainStep:
         params: Any = optax.apply_updates(state.trainable, updates)
         log_sigma = self._projected(params.pop(SIGMA))
         average = self._averaged(state, params, gradients.batch_stats)
-        moved = (params, gradients.batch_stats, log_sigma, opt_state, average)
-        kept = (state.params, state.batch_stats, state.log_sigma, state.opt_state, state.average)
-        params, batch_stats, log_sigma, opt_state, average = jax.tree.map(
+        moved = (params, gradients.batch_stats, gradients.seen, log_sigma, opt_state, average)
+        kept = (state.params, state.batch_stats, state.seen, state.log_sigma, state.opt_state, state.average)
+        params, batch_stats, seen, log_sigma, opt_state, average = jax.tree.map(
             lambda new, old: jnp.where(finite, new, old), moved, kept
         )
         bad = jnp.logical_not(finite).astype(jnp.int32)
@@ -67,6 +68,7 @@ class TrainStep:
             bad_steps=(state.bad_steps + 1) * bad,
             params=params,
             batch_stats=batch_stats,
+            seen=seen,
             log_sigma=log_sigma,
             opt_state=opt_state,
             average=average,
@@ -78,35 +80,36 @@ class TrainStep:
     def gradients(self, state: TrainState, batch: Batch) -> Gradients:
         """Sums over the micro-batches; the denominators are constants, so sums need no mean."""
         n, frozen = self.config.optim.accumulate, self._frozen(state)
-        taken = (state.step - state.skipped) * n
 
-        def add(sums: Gradients, part: tuple[Array, Batch]) -> tuple[Gradients, None]:
-            index, micro = part
-            statistics = BatchStatistics(self._momentum(taken + index), frozen)
+        def add(sums: Gradients, micro: Batch) -> tuple[Gradients, None]:
+            share = jnp.mean(micro["slots"]["filled"])
+            statistics = BatchStatistics(self._momentum(sums.seen, share), frozen)
             loss_of = accelerated(self._loss) if self.native else self._loss
             of_loss = jax.value_and_grad(loss_of, has_aux=True)
             (loss, (batch_stats, tasks)), found = of_loss(
                 state.trainable, sums.batch_stats, micro, statistics
             )
             metrics = {"loss": loss} | {f"loss_{task}": value for task, value in tasks.items()}
-            return Gradients(_plus(sums.params, found), batch_stats, _plus(sums.metrics, metrics)), None
+            seen = sums.seen + jnp.where(frozen, 0.0, share)
+            sums = Gradients(_plus(sums.params, found), batch_stats, seen, _plus(sums.metrics, metrics))
+            return sums, None
 
         start = self.no_gradients(state)
-        if n == 1:
-            return add(start, (jnp.zeros((), jnp.int32), batch))[0]
-        micro = jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), dict(batch))
-        return jax.lax.scan(add, start, (jnp.arange(n), micro))[0]
+        with jax.default_matmul_precision(self.config.model.precision):
+            if n == 1:
+                return add(start, batch)[0]
+            return jax.lax.scan(add, start, micro_batches(batch, n))[0]
 
     def no_gradients(self, state: TrainState) -> Gradients:
         """Of a batch without a picture: zeros, and the batch statistics as they are."""
         names = ("loss", *(f"loss_{task}" for task in self.model.outputs))
         zeros = jax.tree.map(jnp.zeros_like, state.trainable)
-        return Gradients(zeros, state.batch_stats, dict.fromkeys(names, jnp.zeros(())))
+        return Gradients(zeros, state.batch_stats, state.seen, dict.fromkeys(names, jnp.zeros(())))
 
     def _frozen(self, state: TrainState) -> Array:
-        """Whether the trunk does not train in this step."""
+        """Whether the trunk does not train in this step; as in the optimiser a skipped step does not count."""
         freeze_steps = self.config.optim.freeze_steps
-        return jnp.asarray(freeze_steps < 0) | (state.step < freeze_steps)
+        return jnp.asarray(freeze_steps < 0) | (state.step - state.skipped < freeze_steps)
 
     def _loss(
         self, trainable: Any, batch_stats: Any, batch: Batch, statistics: BatchStatistics
@@ -127,12 +130,16 @@ class TrainStep:
             for name, tree in gradients.items()
         }
 
-    def _momentum(self, updates: Array) -> Array | float:
-        """From scratch m (1 - m^t) / (1 - m^(t+1)): the running average then weighs its start by nothing."""
+    def _momentum(self, seen: Array, share: Array) -> Array:
+        """Weight of the old running statistics: m^s where a share s of the batch's slots holds pictures.
+
+        From scratch m^s (1 - m^t) / (1 - m^(t+s)) after t full batches: the running average then weighs its start by
+        nothing.
+        """
         if self.pretrained:
-            return self.config.model.bn_momentum_pretrained
-        m, t = self.config.model.bn_momentum, updates.astype(jnp.float32)
-        return m * (1 - m**t) / (1 - m ** (t + 1))
+            return self.config.model.bn_momentum_pretrained**share
+        m = self.config.model.bn_momentum
+        return jnp.where(share > 0, m**share * (1 - m**seen) / (1 - m ** (seen + share)), 1.0)
 
     def _projected(self, log_sigma: Any) -> Any:
         low, high = self.config.loss.log_sigma_range
@@ -147,6 +154,15 @@ class TrainStep:
         return optax.incremental_update(
             {"params": params, "batch_stats": batch_stats}, state.average, 1 - decay
         )
+
+
+def micro_batches(batch: Batch, n: int) -> Any:
+    """Arrays (n, B / n, ...): part i holds the slots i, i + n, ...
+
+    Every device then keeps a share of each part: of parts that follow one another it would hold some whole ones and
+    none of the others.
+    """
+    return jax.tree.map(lambda x: x.reshape(x.shape[0] // n, n, *x.shape[1:]).swapaxes(0, 1), dict(batch))
 
 
 def _plus(a: Any, b: Any) -> Any:

@@ -1,5 +1,7 @@
 """excluded.csv is read as people leave it, and written whole."""
 
+import csv
+
 import pytest
 
 from mtp.data import exclusions
@@ -28,3 +30,20 @@ def test_another_file(text, tmp_path):
     (tmp_path / "excluded.csv").write_text(text)
     with pytest.raises(DataError, match=r"excluded\.csv"):
         exclusions.read(tmp_path)
+
+
+def test_a_spreadsheet_computes_nothing_in_it(tmp_path):
+    names = ("=1+1.jpg", "+a.jpg", "-b.jpg", "@c.jpg", "'=d.jpg", "'e.jpg", "plain.jpg")
+    reasons = {name: f"={name}" for name in names}
+    path = exclusions.write(tmp_path, reasons)
+    with path.open(newline="", encoding="utf-8") as file:
+        cells = [cell for row in csv.reader(file) for cell in row]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+    assert exclusions.read(tmp_path) == reasons
+
+
+def test_a_line_by_hand_is_read_as_it_stands(tmp_path):
+    (tmp_path / "excluded.csv").write_text(
+        "image,reason\n=a.jpg,old\n'b.jpg,old\n'=c.jpg,a spreadsheet's mark\n"
+    )
+    assert list(exclusions.read(tmp_path)) == ["=a.jpg", "'b.jpg", "=c.jpg"]

@@ -85,6 +85,17 @@ def test_a_damaged_picture_is_found_when_it_is_decoded(tmp_path):
         found.pixels(0, LIMIT)
 
 
+def test_damaged_exif_is_told_once(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        save(tmp_path / name, exif=b"Exif\0\0 nothing of the kind")
+    save(tmp_path / "c.jpg")
+    found = pictures.of_folder(tmp_path, LIMIT)
+    assert len(found) == 3
+    assert found.skipped == (
+        "2 pictures with a damaged EXIF block, taken as they are stored (the first is a.jpg)",
+    )
+
+
 def test_no_folder_and_no_picture_are_errors(tmp_path):
     with pytest.raises(DataError, match=r"there is no folder .*nowhere"):
         pictures.of_folder(tmp_path / "nowhere", LIMIT)

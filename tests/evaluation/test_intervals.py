@@ -52,9 +52,24 @@ def test_seeds_that_differ_widen_the_interval():
     noise, zeros = rng.normal(0, 1, (5, 400)), np.zeros((5, 400))
     same, apart = noise, noise + np.array([-1, -0.5, 0, 0.5, 1])[:, None]
     narrow, wide = (intervals.seeded_difference(values, zeros, None, 2000, 0) for values in (same, apart))
-    # five seeds with a standard deviation of .71
-    assert (wide.high - wide.low) == pytest.approx(2 * 1.96 * 0.71 / 5**0.5, rel=0.2)
+    # five seeds with a standard deviation of .79; Student's t of four degrees
+    assert (wide.high - wide.low) == pytest.approx(2 * 2.776 * 0.79 / 5**0.5, rel=0.05)
     assert narrow.high - narrow.low < 0.3 * (wide.high - wide.low)
+
+
+@pytest.mark.parametrize(("seeds", "between"), [(3, 0.03), (5, 0.005), (4, 0.0)])
+def test_an_interval_over_few_seeds_holds_the_value_as_often_as_it_says(seeds, between):
+    """Of runs that differ little or much; resampled runs would hold it in three of four cases."""
+    rng, held, p = np.random.default_rng(seeds), [], []
+    for number in range(300):
+        values = (
+            rng.normal(0, 0.1, 200) + rng.normal(0, between, (seeds, 1)) + rng.normal(0, 0.02, (seeds, 200))
+        )
+        found = intervals.seeded_difference(values, np.zeros((seeds, 200)), None, 200, number)
+        held.append(found.low <= 0 <= found.high)
+        p.append(found.p)
+    assert 0.92 <= np.mean(held) <= 0.98
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(1 - np.mean(held), abs=0.01)
 
 
 def test_p_values_are_uniform_where_nothing_differs_and_small_where_much_does():

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from mtp.evaluation import intervals, references
 from mtp.evaluation.measure import Evaluation, measure
@@ -131,7 +132,30 @@ def naive(sample, groups, resamples, seed):
             defined = len(column) and np.isfinite(value)
             limits = np.percentile(column, [2.5, 97.5]) if defined else (np.nan, np.nan)
             cells[name] = (value, *limits, n)
+        if metric.per == "style":
+            cells |= {
+                name: (cells[name][0], *limits, n)
+                for name, limits in zip(names, left_out(metric, sample, groups, seed), strict=True)
+            }
     return cells
+
+
+def left_out(metric, sample, groups, seed):
+    """Jackknife intervals (M, 2): what is left out is removed, and everything is sorted anew."""
+    kept = np.flatnonzero(metric.among(sample))
+    sample, groups = copied(sample, kept), None if groups is None else [groups[i] for i in kept]
+    place = np.arange(len(kept)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    blocks = min(200, place.max() + 1)
+    whole = np.array(values_of(metric, sample))
+    if blocks < 2:
+        return np.full((len(whole), 2), np.nan)
+    block = (np.random.default_rng([seed, 5]).permutation(place.max() + 1) % blocks)[place]
+    each = np.array([values_of(metric, copied(sample, np.flatnonzero(block != b))) for b in range(blocks)])
+    error = np.sqrt((blocks - 1) / blocks * ((each - each.mean(0)) ** 2).sum(0))
+    centre = np.clip(blocks * whole - (blocks - 1) * each.mean(0), 1e-3, 1 - 1e-3)
+    half = scipy.stats.t.ppf(0.975, blocks - 1) * np.where(error > 0, error, np.nan) / (centre * (1 - centre))
+    odds = np.log(centre / (1 - centre))
+    return np.stack([1 / (1 + np.exp(half - odds)), 1 / (1 + np.exp(-half - odds))], axis=1)
 
 
 CASES = {
@@ -160,20 +184,21 @@ def test_intervals_are_those_of_copied_and_sorted_pictures(case, monkeypatch):
         np.testing.assert_allclose(numbers, expected[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
 
-def test_runs_are_resampled_with_pictures():
-    """The mean of the runs' values; in each resample, of the runs that it draws."""
+def test_intervals_over_runs_hold_their_difference_and_that_of_pictures():
+    """The mean of the runs' values; Student's t on the sum of both variances."""
     runs = [sample_of(prediction=histograms(v)) for v in np.random.default_rng(0).integers(1, 9, (3, 40, 5))]
     found = measure(runs, None, 50, 0)
-    shares = intervals.resampled_seeds(3, 50, 0)
     (draws,) = intervals.resamples_of(40, None, 50, 0)
     for name in ("srcc", "ped"):
         metric = METRICS[name]
-        each = np.array([[values_of(metric, copied(r, np.repeat(np.arange(40), w.astype(int))))[0] for r in runs]
-                         for w in draws])  # fmt: skip
-        low, high = np.percentile((each * shares).sum(axis=1), [2.5, 97.5])
-        value = np.mean([values_of(metric, run)[0] for run in runs])
+        again = [np.mean([values_of(metric, copied(r, np.repeat(np.arange(40), w.astype(int))))[0] for r in runs])
+                 for w in draws]  # fmt: skip
+        values = np.array([values_of(metric, run)[0] for run in runs])
+        of_runs, of_pictures = values.var(ddof=1) / 3, np.var(again)
+        freedom = (of_runs + of_pictures) ** 2 / (of_runs**2 / 2 + of_pictures**2 / 39)
+        half = scipy.stats.t.ppf(0.975, freedom) * np.sqrt(of_runs + of_pictures)
         assert (found[name]["value"], found[name]["low"], found[name]["high"]) == pytest.approx(
-            (value, low, high)
+            (values.mean(), values.mean() - half, values.mean() + half)
         )
 
 

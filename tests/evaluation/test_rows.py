@@ -1,5 +1,6 @@
 """Rows of metrics of networks that predict some of the tasks."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -86,3 +87,22 @@ def test_cells_of_what_is_not_predicted_are_empty(dataset):
     above = [float(cell) > 0.5 for cell in found["p_high"]]
     assert found["class"] == ["high" if high else "low" for high in above]
     assert set(prediction_columns(dataset, predictions_of(("style",)), FACTS)["class"]) == {""}
+
+
+def test_the_true_class_stands_beside_the_predicted_one(dataset):
+    """Rounded numbers could not tell on which side a picture stands whose mean is the threshold."""
+    votes = dataset.votes.copy()
+    votes[0] = 0
+    votes[0, [1, 3]] = 7  # a mean of 3, the threshold
+    tied = dataclasses.replace(dataset, votes=votes)
+    found = prediction_columns(tied, predictions_of(TASKS), FACTS)
+    names = list(found)
+    assert names.index("truth_class") + 1 == names.index("class")
+    means = (
+        votes[predictions_of(TASKS).indices] @ np.arange(1, K + 1),
+        votes[predictions_of(TASKS).indices].sum(axis=1),
+    )
+    wanted = [
+        "high" if total > FACTS.threshold * count else "low" for total, count in zip(*means, strict=True)
+    ]
+    assert found["truth_class"] == wanted and wanted[0] == "low" and set(wanted) == {"high", "low"}

@@ -84,11 +84,45 @@ def test_neighbours_are_the_sorted_distances(key, case, k):
     x = features_that_float32_cannot_rank(case)
     fit = aa_knn.fit(x, np.tile([[0.5, 0.5]], (256, 1)), key=key, k=k)
     queries = np.concatenate([x, x[:40] + 0.5 * x[40:80], 1e30 * x[:3]])
-    apart = (queries - fit.arrays["centre"])[:, None] - fit.arrays["x"]
+    apart = queries[:, None] - x
     np.testing.assert_array_equal(
         aa_knn.neighbours(fit, queries, k),
         np.argsort(np.einsum("qnd,qnd->qn", apart, apart), axis=1, kind="stable")[:, :k],
     )
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("rows", [6, 50, 1000])
+def test_among_equally_near_rows_the_first_in_whole_numbers(key, metric, rows):
+    """Against exact arithmetic: of features in whole numbers whose mean is none most rows have equals."""
+    rng = np.random.default_rng(rows)
+    x, queries = rng.integers(-9, 10, (rows, 3)), rng.integers(-9, 10, (600, 3))
+    x[:, 0], queries[:, 0] = np.maximum(x[:, 0], 1), np.maximum(queries[:, 0], 1)  # no row of zeros
+    if metric == "l2":
+        distance = np.square(queries[:, None] - x).sum(axis=2)
+    else:
+        # rows that point the same way are equally near; of all others the order is by the cosine
+        reduced = x // np.gcd.reduce(x, axis=1)[:, None]
+        way = np.unique(reduced, axis=0, return_inverse=True)[1].ravel()
+        first = np.unique(way, return_index=True)[1]
+        unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+        cosine = unit @ (reduced[first] / np.linalg.norm(reduced[first], axis=1, keepdims=True)).T
+        distance = (-cosine.round(12))[:, way]
+    k = max(1, rows // 10)
+    fit = aa_knn.fit(x.astype(float), np.tile([[0.5, 0.5]], (rows, 1)), key=key, k=k, metric=metric)
+    found = aa_knn.neighbours(fit, queries.astype(float), k)
+    wanted = np.argsort(distance, axis=1, kind="stable")[:, :k]
+    if metric == "l2":
+        np.testing.assert_array_equal(found, wanted)
+    else:
+        # rows of different directions with one cosine may stand in either order: only the first of a direction counts
+        np.testing.assert_array_equal(
+            np.take_along_axis(distance, found, axis=1), np.take_along_axis(distance, wanted, axis=1)
+        )
+        for row in found:
+            for direction in np.unique(way[row]):
+                chosen = row[way[row] == direction]
+                np.testing.assert_array_equal(chosen, np.flatnonzero(way == direction)[: len(chosen)])
 
 
 @pytest.mark.parametrize("case", ["grid", "duplicates", "clusters"])

@@ -54,6 +54,17 @@ def test_deterministic_and_stored(name, data, key, tmp_path):
 
 
 @each
+def test_weights_count_by_their_ratios(name, data, key):
+    """Scaled to mean 1: whatever the unit, C and a penalty keep their meaning."""
+    weight = np.random.default_rng(3).integers(1, 4, len(data.x)).astype(float)
+    one, scaled = (fit(name, data.x, data.d, key, weight=w) for w in (weight, 1024 * weight))
+    plain = fit(name, data.x, data.d, key)
+    rows = [LEARNERS[name].predict(fitted, data.x) for fitted in (one, scaled, plain)]
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert np.abs(rows[0] - rows[2]).max() > 1e-4
+
+
+@each
 def test_no_rows_to_predict(name, data, key):
     rows = LEARNERS[name].predict(fit(name, data.x, data.d, key), np.empty((0, 6)))
     assert rows.shape == (0, 5)

@@ -223,6 +223,7 @@ def stepped(is_native, remat=False):
     batch = {
         "inputs": inputs,
         "labels": {"distribution": truth, "two_category": np.array([0, 1], np.float32)},
+        "slots": {"filled": np.ones(2, np.float32)},
         "weights": {"distribution": np.ones(2, np.float32), "two_category": np.ones(2, np.float32)},
     }
     optimiser = optax.sgd(0.1)

@@ -48,6 +48,7 @@ def batch():
             "images": (places * places % 8191 % 251).astype(np.uint8),
             "sizes": np.array([(47, 63), (33, 63), (47, 33), (37, 45)] * 2, np.int32),
         },
+        "slots": {"filled": np.ones(slots, np.float32)},
         "labels": {
             "distribution": (histograms / histograms.sum(axis=1, keepdims=True)).astype(np.float32),
             "two_category": (number % 3 == 0).astype(np.float32),

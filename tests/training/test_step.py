@@ -79,20 +79,21 @@ def batch(seed=0, slots=8):
     weights["two_category"] = np.ones(slots, np.float32)
     labels["style"] = np.eye(3, dtype=np.float32)[rng.integers(0, 3, slots)]
     weights["style"] = (np.arange(slots) % 2).astype(np.float32)
-    return {"inputs": inputs, "labels": labels, "weights": weights}
+    filled = {"filled": np.ones(slots, np.float32)}
+    return {"inputs": inputs, "slots": filled, "labels": labels, "weights": weights}
 
 
 def without_styles(whole):
     return {**whole, "weights": {**whole["weights"], "style": np.zeros(8, np.float32)}}
 
 
-def built(**options):
+def built(pretrained=False, **options):
     """(step, state) on the small model."""
     config, model = configured(**options), SMALL
     sigmas = {"distribution": 0.5, "two_category": 0.9, "style": 0.6}
     optimiser = build_optimiser(config, model, 100, 10)
     objective = Objective(config.loss, DENOMINATORS, "softmax")
-    step = jax.jit(TrainStep(model, objective, optimiser, config, False))
+    step = jax.jit(TrainStep(model, objective, optimiser, config, pretrained))
     return step, initial_state(model.init(0), sigmas, optimiser, ema=config.optim.ema_decay > 0)
 
 
@@ -117,7 +118,7 @@ def test_accumulation_updates_statistics_once_a_micro_batch():
     step, state = built(optim__accumulate=2)
     after, _ = step(state, batch())
     means = []
-    for half in (slice(0, 4), slice(4, 8)):
+    for half in (slice(0, 8, 2), slice(1, 8, 2)):
         x = batch()["inputs"]["images"][half].astype(np.float64) / 127.5 - 1
         means.append((x @ np.asarray(state.params["backbone"]["conv"]["kernel"])[0, 0]).mean((0, 1, 2)))
     m = 0.97
@@ -137,7 +138,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_counted(part, task):
     poisoned = batch(1)
     poisoned[part][task][1] = np.inf
     after, metrics = step(state, poisoned)
-    for same in ("params", "batch_stats", "log_sigma", "opt_state", "average"):
+    for same in ("params", "batch_stats", "seen", "log_sigma", "opt_state", "average"):
         assert_trees_close(getattr(after, same), getattr(state, same), rtol=0, atol=0)
     assert (int(after.step), int(after.skipped), int(after.bad_steps)) == (2, 1, 1)
     assert int(metrics["bad_steps"]) == 1
@@ -156,6 +157,45 @@ def test_fillers_change_nothing():
     (one, _), (two, _) = step(state, full), step(state, wide)
     assert_trees_close(one.params, two.params, rtol=1e-4, atol=1e-6)
     assert_trees_close(one.batch_stats, two.batch_stats, rtol=1e-4, atol=1e-6)
+
+
+def filled(pictures, seed):
+    """A batch whose last slots are empty."""
+    return jax.tree.map(
+        lambda values: np.concatenate([values[:pictures], 0 * values[pictures:]]), batch(seed)
+    )
+
+
+def moving_mean(state):
+    return np.asarray(state.batch_stats["backbone"]["bn"]["moving_mean"])
+
+
+def mean_of(state, seed, pictures):
+    """The batch norm's input, averaged over the pictures of a batch."""
+    x = batch(seed)["inputs"]["images"][:pictures].astype(np.float64) / 127.5 - 1
+    return (x @ np.asarray(state.params["backbone"]["conv"]["kernel"])[0, 0]).mean((0, 1, 2))
+
+
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_running_statistics_move_by_the_share_of_pictures(pretrained):
+    """Weighted sums by hand: a full batch counts 1, one of two pictures in eight slots 1/4."""
+    step, state = built(pretrained, optim__trunk_rate=0.0, model__bn_momentum_pretrained=0.9)
+    m = 0.9 if pretrained else 0.97
+    old, weight = moving_mean(state), 1.0 if pretrained else 0.0
+    for seed, pictures in enumerate([2, 8, 1, 8]):
+        state, _ = step(state, filled(pictures, seed))
+        keep = m ** (pictures / 8)
+        old = (keep * weight * old + (1 - keep) * mean_of(state, seed, pictures)) / (keep * weight + 1 - keep)
+        weight = keep * weight + 1 - keep
+        np.testing.assert_allclose(moving_mean(state), old, rtol=1e-4, atol=1e-6)
+    assert float(state.seen) == pytest.approx(19 / 8)
+
+
+def test_a_micro_batch_without_pictures_leaves_the_statistics():
+    step, state = built(optim__accumulate=8)
+    after, metrics = step(state, filled(1, 0))
+    np.testing.assert_allclose(moving_mean(after), mean_of(state, 0, 1), rtol=1e-4, atol=1e-6)
+    assert float(after.seen) == 1 and int(after.skipped) == 0 and np.isfinite(float(metrics["loss"]))
 
 
 def test_a_picture_without_a_style_gives_the_style_head_no_gradient():
@@ -200,6 +240,20 @@ def test_frozen_backbone_keeps_weights_and_statistics_until_it_thaws():
         jnp.abs(third.params["backbone"]["conv"]["kernel"] - state.params["backbone"]["conv"]["kernel"]).max()
         > 0
     )
+
+
+def test_a_skipped_step_delays_the_thaw_of_weights_and_statistics_alike():
+    step, state = built(optim__freeze_steps=2, optim__schedule="constant")
+    poisoned = batch(1)
+    poisoned["labels"]["distribution"][1] = np.inf
+    for seed, given in enumerate([batch(0), poisoned, batch(2)]):
+        state, _ = step(state, given)
+        assert int(state.step) == seed + 1 and not moving_mean(state).any()
+    before = state
+    state, _ = step(state, batch(3))
+    assert moving_mean(state).any() and float(state.seen) == 1
+    moved = state.params["backbone"]["conv"]["kernel"] - before.params["backbone"]["conv"]["kernel"]
+    assert jnp.abs(moved).max() > 0
 
 
 def test_moving_average_of_weights_and_statistics():
@@ -285,7 +339,7 @@ def test_a_network_of_some_tasks_has_their_loss_alone(tasks):
     state = initial_state(model.init(0), dict.fromkeys(tasks, 0.0), optimiser, ema=False)
     whole = batch()
     some = {
-        part: rows if part == "inputs" else {task: rows[task] for task in tasks}
+        part: rows if part in ("inputs", "slots") else {task: rows[task] for task in tasks}
         for part, rows in whole.items()
     }
     after, metrics = jax.jit(step)(state, some)

@@ -35,16 +35,16 @@ def run() -> None:
     """Build, and say what was built. Errors: DataError, LockError, OSError."""
     f = flags.FLAGS
     source = ava_source.read(
-        Path(f.source),
-        Path(f.labels) if f.labels else None,
-        Path(f.images) if f.images else None,
+        Path(f.source).expanduser(),
+        Path(f.labels).expanduser() if f.labels else None,
+        Path(f.images).expanduser() if f.images else None,
         f.max_skipped,
         f.means_only,
     )
-    folder = build(source, Path(f.data_dir), f.processes or os.cpu_count() or 1)
+    folder = build(source, Path(f.data_dir).expanduser(), f.processes or os.cpu_count() or 1)
     print(summary(source, folder))
     if "generic_test" in source.package.lists:
-        print(f"split official:\n{describe(load(Path(f.data_dir), enlarge=True))}")
+        print(f"split official:\n{describe(load(Path(f.data_dir).expanduser(), enlarge=True))}")
 
 
 if __name__ == "__main__":

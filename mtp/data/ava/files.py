@@ -11,10 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mtp.data import csv_text
 from mtp.data.schema import DataError
 
 RATINGS = 10
 COLUMNS = 2 + RATINGS + 3  # index, id, counts of the ratings 1..10, two tags, challenge
+DIGITS = 9  # the most of an id or a count
 TAGS = 66
 STYLES = 14
 CATEGORIES = (
@@ -99,7 +101,7 @@ def insist(path: Path | str, faults: Sequence[Fault], unit: str = "line") -> Non
 
 def lines(data: bytes) -> Iterator[tuple[int, bytes]]:
     """(number from 1, text) of every line that is not blank; any line ends, a byte order mark is dropped."""
-    for number, line in enumerate(data.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+    for number, line in enumerate(csv_text.unmarked(data).splitlines(), 1):
         if line.strip():
             yield number, line
 
@@ -128,17 +130,19 @@ def parse_rows(data: bytes) -> tuple[Rows, list[Fault]]:
     numbers: list[int] = []
     for number, line in lines(data):
         cells = line.split()
-        try:
-            row = tuple(map(int, cells))
-        except ValueError:
-            row = None
-        if row is None or len(row) != COLUMNS:
+        if len(cells) != COLUMNS or not all(map(_is_number, cells)):
             faults.append(Fault(number, _malformed(data, line, cells)))
         else:
-            good.append(row)
+            good.append(tuple(map(int, cells)))
             numbers.append(number)
     table = np.array(good, np.int64).reshape(-1, COLUMNS)
     return checked(rows_of(table[:, 1], table[:, 2:12], table[:, 12:14], table[:, 14]), numbers, faults)
+
+
+def _is_number(cell: bytes) -> bool:
+    """Whether it is a whole number, of either sign, that can be an id or a count."""
+    digits = cell.removeprefix(b"-")
+    return digits.isdigit() and len(digits.lstrip(b"0")) <= DIGITS
 
 
 def _malformed(data: bytes, line: bytes, cells: Sequence[bytes]) -> str:
@@ -148,8 +152,10 @@ def _malformed(data: bytes, line: bytes, cells: Sequence[bytes]) -> str:
         return "this is a web page, not AVA.txt; fetch it again"
     if len(cells) != COLUMNS:
         return f"a row has {COLUMNS} columns, this one has {len(cells)}{cut}"
-    wrong = [c.decode(errors="replace") for c in cells if not c.isdigit()]
-    return f"all columns are whole numbers; {', '.join(map(repr, wrong[:3]))}{cut}"
+    wrong = [c for c in cells if not _is_number(c)]
+    most = f" of at most {DIGITS} digits" if any(c.removeprefix(b"-").isdigit() for c in wrong) else ""
+    named = ", ".join(repr(c.decode(errors="replace")[:40]) for c in wrong[:3])
+    return f"all columns are whole numbers{most}; {named}{cut}"
 
 
 def rows_of(ids: np.ndarray, votes: np.ndarray, tags: np.ndarray, challenges: np.ndarray) -> Rows:

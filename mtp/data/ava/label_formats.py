@@ -12,17 +12,16 @@
 | parquet image_id, image, rating_counts[10] | exports on Hugging Face |
 """
 
-import csv
 import dataclasses
-import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mtp.data import means
+from mtp.data import csv_text, means
 from mtp.data.ava import files as ava_files
 from mtp.data.ava import parquet
 from mtp.data.ava.files import RATINGS, Fault, Rows
@@ -34,6 +33,9 @@ COUNTS = tuple(
     for stem, shift in (("score", 1), ("c", 0), ("vote_", 0), ("rating_", 0))
 )
 EXTRAS = (("tag1", "tag2", "tag3"), ("semantic_tag1", "semantic_tag2"))
+# whole numbers as text; no id and no count has more digits
+NUMBER = re.compile(rf"-?\d{{1,{ava_files.DIGITS}}}(\.0*)?")
+ID = re.compile(rf"(?:.*[/\\])?(\d{{1,{ava_files.DIGITS}}})(?:\.0*|\.(?:jpg|jpeg|png|webp))?", re.IGNORECASE)
 MEAN_COLUMNS = {"gt_score", "mos", "mean", "mean_score", "score"}
 MEANS_ONLY = (
     "this file has the mean rating of each picture only. The histogram of its ratings is needed: it is what the "
@@ -79,18 +81,20 @@ def _counted(path: Path) -> Labels:
     if path.is_dir():
         return _parquet(sorted(path.rglob("*.parquet")), path)
     data = path.read_bytes()
-    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:200]
-    if not start:
+    if not data.strip():
         raise DataError(f"{path}: the file is empty; fetch it again")
+    if data[:4] == b"PAR1":
+        return _parquet([path], path)
+    data = csv_text.decoded(data, path).encode()
+    start = data.lstrip()[:200]
     if start[:1] == b"<":
         raise DataError(
             f"{path}: this is a web page, not a label file (a dead link answers so); fetch it again"
         )
-    if start[:4] == b"PAR1":
-        return _parquet([path], path)
     if start[:1] in b"[{":
         return _json(path, data)
-    if b"," in start.splitlines()[0]:
+    # of a header without commas `csv_text` says what parts its cells
+    if b"," in start.splitlines()[0] or re.search(rb"[A-Za-z].*[;\t|]", start.splitlines()[0]):
         return _csv(path, data)
     rows, faults = ava_files.parse_rows(data)
     return Labels("AVA.txt", rows, faults, "line", ava_files.remarks(data, path.name))
@@ -102,13 +106,13 @@ def ids_in(path: Path) -> np.ndarray:
     Of CSV and JSON the id column, of other text the first word of a line ("28456.jpg 0").
     Errors: DataError where a line names no id.
     """
-    data = path.read_bytes()
-    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:200]
+    data = csv_text.decoded(path.read_bytes(), path).encode()
+    start = data.lstrip()[:200]
     first = start.splitlines()[0] if start else b""
     if start[:1] in (b"[", b"{") and start:
         cells = [entry.get("image_id", entry.get("image", "")) for entry in _entries(path, data)]
     elif b"," in first:
-        header, body = _csv_rows(data)
+        header, body = _csv_rows(path, data)
         column = _id_column(path, header) if header else 0
         cells = [cells[column] for _, cells in body]
     else:
@@ -116,18 +120,22 @@ def ids_in(path: Path) -> np.ndarray:
         # AVA.txt itself, whole or cut in pieces: the id is its second column
         if len(first.split()) == ava_files.COLUMNS:
             cells = [line.split()[1].decode(errors="replace") for _, line in ava_files.lines(data)]
-    stems = [Path(str(cell)).stem for cell in cells]
-    wrong = [(i, stem) for i, stem in enumerate(stems, 1) if not (stem.isascii() and stem.isdigit())]
-    if wrong or not stems:
-        found = f"entry {wrong[0][0]} is {wrong[0][1]!r}" if wrong else "it names none"
-        raise DataError(f"{path}: a list names one AVA id an entry; {found}")
-    return np.array(list(dict.fromkeys(map(int, stems))), np.int64)
+    found = [_id(cell) for cell in cells]
+    wrong = [(i, cell) for i, (cell, key) in enumerate(zip(cells, found, strict=True), 1) if key is None]
+    if wrong or not found:
+        what = (
+            f"entry {wrong[0][0]} is {str(wrong[0][1])[:60]!r}{rounded(wrong[0][1])}"
+            if wrong
+            else "it names none"
+        )
+        raise DataError(f"{path}: a list names one AVA id an entry; {what}")
+    return np.array(list(dict.fromkeys(found)), np.int64)
 
 
 def _entries(path: Path, data: bytes) -> list[Mapping[str, Any]]:
     try:
-        entries = json.loads(data.decode("utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        entries = json.loads(csv_text.decoded(data, path))
+    except json.JSONDecodeError as error:
         raise DataError(f"{path}: this is not whole JSON ({error}); fetch it again") from error
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise DataError(f"{path}: the JSON must be a list of objects, one a picture")
@@ -159,13 +167,13 @@ def _json(path: Path, data: bytes) -> Labels:
 def _means(path: Path) -> Labels | None:
     """The means of a JSON or CSV file that has no counts; None of any other file."""
     data = b"" if path.is_dir() else path.read_bytes()
-    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    start = csv_text.unmarked(data).lstrip()[:1]
     if start == b"[":
         entries = _entries(path, data)
         header, unit = list(entries[0]), "entry"
         body = [(i, [entry.get(name) for name in header]) for i, entry in enumerate(entries, 1)]
     elif start and b"," in data:
-        (header, body), unit = _csv_rows(data), "line"
+        (header, body), unit = _csv_rows(path, data), "line"
     else:
         return None
     column = next((i for i, name in enumerate(header) if name.lower() in MEAN_COLUMNS), None)
@@ -189,14 +197,14 @@ def _mean(cells: Sequence[Any]) -> tuple[int, float] | None:
     """Id (or a file's name) and mean rating, or None."""
     try:
         name, mean = cells
-        found = int(Path(str(name)).stem), float(mean)
+        key, found = _id(name), float(mean)
     except (TypeError, ValueError):
         return None
-    return found if 1 <= found[1] <= RATINGS else None
+    return (key, found) if key is not None and 1 <= found <= RATINGS else None
 
 
 def _csv(path: Path, data: bytes) -> Labels:
-    header, body = _csv_rows(data)
+    header, body = _csv_rows(path, data)
     if header:
         columns, extras, shape = _columns(path, header)
     else:
@@ -208,18 +216,18 @@ def _csv(path: Path, data: bytes) -> Labels:
         if len(cells) != width:
             faults.append(Fault(number, f"a row has {width} cells, this one has {len(cells)}"))
         elif row is None:
-            faults.append(Fault(number, f"an id and {RATINGS} whole numbers; {','.join(cells)[:80]!r}"))
+            given = f"{','.join(cells)[:80]!r}{rounded(cells[columns[0]])}"
+            faults.append(Fault(number, f"an id and {RATINGS} whole numbers; {given}"))
         else:
             good.append((number, row))
     return _labels(shape, good, extras, faults, "line", ava_files.remarks(data, path.name))
 
 
-def _csv_rows(data: bytes) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _csv_rows(path: Path, data: bytes) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header, empty where the first line is numbers already, and (line, cells) of the others."""
-    reader = csv.reader(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))
-    rows = [
-        (reader.line_num, [cell.strip() for cell in row]) for row in reader if any(c.strip() for c in row)
-    ]
+    lines = csv_text.rows(csv_text.decoded(data, path), path)
+    stripped = [(line.number, [cell.strip() for cell in line.cells]) for line in lines]
+    rows = [(number, cells) for number, cells in stripped if any(cells)]
     if _whole(rows[0][1], len(rows[0][1])) is not None:
         return [], rows
     return rows[0][1], rows[1:]
@@ -253,13 +261,24 @@ def _whole(cells: Sequence[Any], length: int) -> tuple[int, ...] | None:
     """Id and whole numbers ("17", 17 or "17.0"; an id may be a file's name), or None."""
     if len(cells) != length or not cells:
         return None
-    try:
-        numbers = [float(cell) for cell in cells[1:]]
-        key = int(Path(str(cells[0])).stem)
-    except (TypeError, ValueError):
+    texts = [str(cell).strip() for cell in cells[1:]]
+    key = _id(cells[0])
+    if key is None or not all(NUMBER.fullmatch(text) for text in texts):
         return None
-    # NaN is no whole number either
-    return (key, *map(int, numbers)) if all(n.is_integer() for n in numbers) else None
+    return (key, *(int(float(text)) for text in texts))
+
+
+def _id(cell: Any) -> int | None:
+    """The id in a cell: a whole number, or the name of a picture's file."""
+    found = ID.fullmatch(str(cell).strip())
+    return int(found[1]) if found else None
+
+
+def rounded(cell: Any) -> str:
+    """A hint, where a spreadsheet has written an id as 9.53619E+05."""
+    if not re.fullmatch(r"\d(\.\d+)?[eE]\+?\d+", str(cell).strip()):
+        return ""
+    return ": a spreadsheet has rounded the ids; export them as text, or fetch the file again"
 
 
 def _labels(

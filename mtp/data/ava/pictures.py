@@ -1,11 +1,12 @@
 """Where an AVA download keeps the picture of an id, in the layouts that circulate."""
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
+from mtp.files import walked
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,24 +27,16 @@ def find_pictures(source: Path) -> Pictures:
     """
     found: dict[int, list[Path]] = {}
     strays = []
-    for folder, below, files in os.walk(source, onerror=_fail):
-        below[:] = sorted(name for name in below if not name.startswith((".", "__MACOSX")))
-        for name in files:
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() not in SUFFIXES or name.startswith("."):
-                continue
-            path = Path(folder, name)
-            if stem.isascii() and stem.isdigit():
-                found.setdefault(int(stem), []).append(path)
-            else:
-                strays.append(path)
+    for path in walked(source):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        if path.stem.isascii() and path.stem.isdigit():
+            found.setdefault(int(path.stem), []).append(path)
+        else:
+            strays.append(path)
     ordered = {key: sorted(paths, key=lambda p: (len(p.parts), p)) for key, paths in sorted(found.items())}
     return Pictures(
         {key: paths[0] for key, paths in ordered.items()},
         {key: tuple(paths) for key, paths in ordered.items() if len(paths) > 1},
         tuple(sorted(strays)),
     )
-
-
-def _fail(error: OSError) -> None:
-    raise error

@@ -22,6 +22,7 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from mtp import files
 from mtp.data import images
 from mtp.data.ava import parquet
+from mtp.data.budget import Shared
 from mtp.data.progress import Progress
 from mtp.data.schema import DataError
 from mtp.processes import workers
@@ -75,13 +76,17 @@ def write(
     missing = [number for number in range(len(jobs)) if not is_whole(folder, number)]
     total, done = sum(map(len, jobs)), sum(map(len, jobs)) - sum(len(jobs[n]) for n in missing)
     bar = Progress("building", total, done)
-    with closing(bar), workers.pool(min(processes, max(len(missing), 1))) as pool:
+    count = min(processes, max(len(missing), 1))
+    budget = Shared(folder / "large.lock", count)
+    with closing(bar), workers.pool(count) as pool:
         waiting: dict[Future, int] = {}
         try:
             for number in missing:
                 if len(waiting) > 2 * processes:
                     _collect(waiting, jobs, bar)
-                waiting[pool.submit(_write, folder, number, jobs[number], serialize, max_pixels)] = number
+                waiting[pool.submit(_write, folder, number, jobs[number], serialize, max_pixels, budget)] = (
+                    number
+                )
             while waiting:
                 _collect(waiting, jobs, bar)
         except (OSError, BrokenProcessPool) as error:
@@ -129,6 +134,7 @@ def _write(
     pictures: Sequence[Picture],
     serialize: Callable[[dict[str, Any]], bytes],
     max_pixels: int,
+    budget: Shared,
 ) -> None:
     """One shard: records beside, renamed, then its table. Errors: OSError where it cannot be written."""
     path = records(folder, number)
@@ -140,11 +146,11 @@ def _write(
         writer = ArrayRecordWriter(str(temporary), "group_size:1")
         for picture, data in _bytes(pictures):
             try:
-                seen = images.inspect(data, str(picture.id), max_pixels)
+                seen = images.inspect(data, str(picture.id), max_pixels, budget.hold)
             except images.ImageError as error:
                 lost[picture.id] = str(error).removeprefix(f"{picture.id}: ")
                 continue
-            kinds[f"{seen.format} {seen.mode}"] += 1
+            kinds[f"{seen.format} {seen.mode}{'' if seen.exif_whole else ' with damaged EXIF'}"] += 1
             rows.append((picture.id, (seen.height, seen.width), hashlib.sha256(data).digest()[:8]))
             writer.write(serialize(_example(picture, data)))
         writer.close()

@@ -20,6 +20,7 @@ from mtp.data.ava.label_formats import Labels
 from mtp.data.ava.shards import Picture, Shard
 from mtp.data.ava.table import Table
 from mtp.data.schema import DataError
+from mtp.names import shown
 
 MISSING = "no file"
 # of the published package; a complete AVA.txt whose lists differ was fetched in part
@@ -237,10 +238,12 @@ def read(
         remarks.append(f"{others} pictures have no row of votes and are not used")
     if pictures.repeated:
         key, files = next(iter(pictures.repeated.items()))
-        remarks.append(f"{len(pictures.repeated)} ids have several files; of {key} {files[0]} is used")
+        remarks.append(
+            f"{len(pictures.repeated)} ids have several files; of {key} {shown(str(files[0]))} is used"
+        )
     if pictures.strays:
         remarks.append(
-            f"{len(pictures.strays)} pictures have no id as name, the first is {pictures.strays[0]}"
+            f"{len(pictures.strays)} pictures have no id as name, the first is {shown(str(pictures.strays[0]))}"
         )
     return Source(folder, found, package, places, remarks, max_skipped)
 

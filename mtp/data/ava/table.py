@@ -10,6 +10,7 @@ import numpy as np
 
 from mtp import files
 from mtp.data.schema import DataError
+from mtp.names import harmless
 
 NAME = "labels.npz"
 LEFT_OUT = "left_out.csv"
@@ -65,7 +66,8 @@ def write_left_out(path: Path, table: Table) -> None:
     with files.replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("image", "reason"))
-        writer.writerows(zip(table.lost_ids.tolist(), table.lost_reasons.tolist(), strict=True))
+        reasons = map(harmless, table.lost_reasons.tolist())
+        writer.writerows(zip(table.lost_ids.tolist(), reasons, strict=True))
 
 
 def load(path: Path) -> Table:

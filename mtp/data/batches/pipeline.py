@@ -1,11 +1,12 @@
 """Batches of inputs and labels, read ahead of the device by threads; the state of the data is one integer.
 
-A batch is {"inputs": {...}, "labels": {...}, "weights": {...}}: what the view gives, and each task's labels (B, ...)
-and weights (B,). Slots without a picture are zero and weigh nothing.
+A batch is {"inputs": {...}, "slots": {"filled"}, "labels": {...}, "weights": {...}}: what the view gives, 1 for each
+slot with a picture (B,), and each task's labels (B, ...) and weights (B,). Slots without a picture are zero everywhere.
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,9 @@ from mtp.data.batches.plan import FILLER, BatchPlan, TrainPlan
 from mtp.data.batches.sizes import Shape
 from mtp.data.batches.streams import stream
 from mtp.data.batches.views import Arrays, Draw, Spec, View, empty_batch, slot_of
+from mtp.data.budget import IN_FLIGHT
 from mtp.data.schema import DataError, Pictures
+from mtp.names import shown
 
 Batch = dict[str, Arrays]
 
@@ -79,7 +82,8 @@ class TrainBatches:
         for slot, index in enumerate(real):
             draw = Draw(seed, step, slot, flips[slot], plan.turns)
             self._write(slot_of(inputs, slot), int(index), plan, draw)
-        return {"inputs": inputs} | {
+        filled = (np.arange(slots) < len(real)).astype(np.float32)
+        return {"inputs": inputs, "slots": {"filled": filled}} | {
             part: {task: _filled(values, real, slots) for task, values in rows.items()}
             for part, rows in self._rows.items()
         }
@@ -91,19 +95,21 @@ class TrainBatches:
         def of_batch(spec: Mapping[str, Spec]) -> dict[str, Spec]:
             return {name: Spec((slots, *each.shape), each.dtype) for name, each in spec.items()}
 
-        return {"inputs": of_batch(self._view.spec(shape))} | {
+        filled = {"filled": Spec((), np.dtype(np.float32))}
+        return {"inputs": of_batch(self._view.spec(shape)), "slots": of_batch(filled)} | {
             part: of_batch({task: Spec(v.shape[1:], v.dtype) for task, v in rows.items()})
             for part, rows in self._rows.items()
         }
 
     def _write(self, slot: Arrays, index: int, plan: BatchPlan, draw: Draw) -> None:
-        picture = read(self._pictures, index, self._config.data.max_decode_pixels, self._min_side)
         if plan.size:
             # the size is the batch's after its turn
             size = plan.size[::-1] if plan.turns % 2 else plan.size
         else:
             size = self._view.sizes(np.array([self._pictures.sizes[index]]))[0]
-        self._view.write(slot, picture, (int(size[0]), int(size[1])), draw)
+        with _in_flight(self._pictures, index):
+            picture = read(self._pictures, index, self._config.data.max_decode_pixels, self._min_side)
+            self._view.write(slot, picture, (int(size[0]), int(size[1])), draw)
 
 
 def _filled(values: np.ndarray, real: np.ndarray, slots: int) -> np.ndarray:
@@ -113,15 +119,29 @@ def _filled(values: np.ndarray, real: np.ndarray, slots: int) -> np.ndarray:
     return rows
 
 
+def _in_flight(pictures: Pictures, index: int) -> AbstractContextManager[None]:
+    """From decoding until the picture lies in its slot."""
+    height, width = map(int, pictures.sizes[index])
+    return IN_FLIGHT.hold(height * width)
+
+
 def read(pictures: Pictures, index: int, max_pixels: int, min_side: int) -> np.ndarray:
-    """Pixels (H, W, 3) of a picture; one with a side under `min_side` is enlarged isotropically."""
-    picture = pictures.pixels(index, max_pixels)
+    """Pixels (H, W, 3) of a picture; one with a side under `min_side` is enlarged isotropically.
+
+    Errors: DataError, of one line, where the file is no whole picture or not the one that it was.
+    """
+    try:
+        picture = pictures.pixels(index, max_pixels)
+    except images.ImageError as error:
+        raise DataError(
+            f"{error}. python -m mtp.data.doctor finds every such picture of a data set, and --fix leaves them out"
+        ) from error
     height, width = picture.shape[:2]
     if (height, width) != tuple(pictures.sizes[index]):
         listed = "x".join(str(side) for side in pictures.sizes[index])
         raise DataError(
-            f"{pictures.images[index]}: {height}x{width} pixels, listed with {listed} when the run began: the file "
-            "changed; start again with the data as it is"
+            f"{shown(pictures.images[index])}: {height}x{width} pixels, listed with {listed} when the run began: the "
+            "file changed; start again with the data as it is"
         )
     scale = max(1.0, min_side / min(height, width))
     return images.resize(picture, round(height * scale), round(width * scale))
@@ -169,9 +189,10 @@ def evaluation_batches(
         shape, rows = jobs[job]
         inputs = empty_batch(view.spec(shape), len(rows))
         for slot, row in enumerate(rows[rows != FILLER]):
-            picture = read(pictures, int(indices[row]), config.data.max_decode_pixels, min_side)
             size = int(sizes[row, 0]), int(sizes[row, 1])
-            view.write(slot_of(inputs, slot), picture, size, None)
+            with _in_flight(pictures, int(indices[row])):
+                picture = read(pictures, int(indices[row]), config.data.max_decode_pixels, min_side)
+                view.write(slot_of(inputs, slot), picture, size, None)
         return rows, inputs
 
     return Ahead(load, 0, len(jobs), config.input.threads, config.input.ahead)

@@ -21,6 +21,7 @@ from mtp.data.doctor import ava, listing, page, pictures, report
 from mtp.data.doctor.diagnosis import Diagnosis, diagnose
 from mtp.data.doctor.listing import Listing
 from mtp.data.schema import DataError
+from mtp.processes import ending
 
 DEFAULTS: dict[str, Any] = get_config().to_dict()["data"]
 
@@ -28,8 +29,8 @@ DEFAULTS: dict[str, Any] = get_config().to_dict()["data"]
 def main(arguments: Sequence[str]) -> int:
     """The exit status. Errors: DataError, ConfigError, OSError where the data set cannot be examined."""
     options = _parser().parse_args(arguments)
-    subject = find(options.dataset, options.csv, options.group, options.split)
-    out = options.out or Path("runs") / f"doctor-{subject.name}"
+    subject = find(options.dataset.expanduser(), options.csv, options.group, options.split)
+    out = options.out.expanduser() if options.out else Path("runs") / f"doctor-{subject.name}"
     diagnosis = examine(subject, out, options.min_raters)
     print(report.terminal(diagnosis))
     files.write_json(out / "doctor.json", report.content(diagnosis))
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    ending.print_anything()
     try:
         status = main(sys.argv[1:])
     except (ConfigError, DataError, OSError) as error:

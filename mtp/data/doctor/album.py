@@ -75,5 +75,6 @@ def picture_faults(seen: Seen, listing: Listing) -> list[Fault]:
         (seen.deep, faults.SIXTEEN_BIT, f"{shape}, mode {seen.mode}"),
         (seen.transparent, faults.TRANSPARENT, f"{shape}, mode {seen.mode}"),
         (seen.animated, faults.ANIMATED, f"{seen.format}, {shape}"),
+        (not seen.exif_whole, faults.EXIF_DAMAGED, f"{seen.format}, {shape}"),
     )
     return [Fault(kind, seen.image, detail) for wrong, kind, detail in checks if wrong]

@@ -12,6 +12,8 @@ from mtp.data.faults import Fault
 from mtp.data.schema import SPLITS
 from mtp.data.votes import table as votes_csv
 from mtp.data.votes.table import Table
+from mtp.files import walked
+from mtp.names import shown
 
 Rows = Sequence[Mapping[str, str]]
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".avif", ".heic"})
@@ -49,7 +51,7 @@ class Listing:
 def votes_folder(folder: Path, csv: str, group: str) -> Listing:
     """A folder as `votes.load` reads it. Errors: DataError where there is no CSV or its header cannot be."""
     excluded = exclusions.read(folder)
-    table = votes_csv.read(folder / csv, group, excluded)
+    table = votes_csv.read(folder, csv, group, excluded)
     absent = {fault.image for fault in table.faults if fault.kind is faults.MISSING}
     outside = {fault.image for fault in table.faults if fault.kind is faults.BAD_ROW}
     rows = [row for row in table.rows if row["image"] not in absent | outside]
@@ -86,13 +88,11 @@ def _votes(table: Table, rows: Rows) -> np.ndarray:
 
 
 def _strays(folder: Path, named: Sequence[str]) -> list[Fault]:
-    known = {votes_csv.find(folder, name) for name in named}
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p not in known)
-    return [
-        Fault(faults.STRAY_PICTURE, str(path.relative_to(folder)), "no row names it")
-        for path in files
-        if path.is_file()
-    ]
+    known = {votes_csv.find(folder, name) for name in named if votes_csv.can_be_a_path(name)}
+    files = sorted(path for path in walked(folder) if path.suffix.lower() in SUFFIXES and path not in known)
+    # a name that is no UTF-8 cannot be written into a report
+    names = [shown(path.relative_to(folder).as_posix()) for path in files]
+    return [Fault(faults.STRAY_PICTURE, name, "no row names it") for name in names]
 
 
 def file_stamp(path: Path) -> str:

@@ -13,13 +13,15 @@ from mtp.data.doctor import perceptual
 from mtp.data.doctor.listing import Listing
 from mtp.data.faults import Kind
 from mtp.data.progress import Progress
+from mtp.names import shown
 
-TABLE = "seen_1"  # of the journal; what is written under another name is not gone on with
+TABLE = "seen_2"  # of the journal; what is written under another name is not gone on with
 CHUNK = 200  # pictures between two writes: what a kill can lose
 KINDS: dict[type[images.ImageError], Kind] = {
     images.EmptyFile: faults.EMPTY_FILE,
     images.WebPage: faults.WEB_PAGE,
     images.UnknownFormat: faults.UNKNOWN_FORMAT,
+    images.CameraRaw: faults.CAMERA_RAW,
     images.Damaged: faults.DAMAGED,
     images.TooLarge: faults.TOO_LARGE,
 }
@@ -43,6 +45,7 @@ class Seen(NamedTuple):
     deep: bool
     transparent: bool
     animated: bool
+    exif_whole: bool
     digest: bytes
     hash: bytes
     grey: bytes
@@ -103,15 +106,15 @@ def see(image: str, stamp: str, data: bytes, max_pixels: int) -> Seen:
         found = images.inspect(data, image, max_pixels)
     except images.ImageError as error:
         # "name: what came; fix", and the kind has the fix
-        detail = str(error).removeprefix(f"{image}: ").rpartition("; ")[0]
+        detail = str(error).removeprefix(f"{shown(image)}: ").rpartition("; ")[0]
         return unseen(image, stamp, KINDS[type(error)], detail, digest)
     number, grey = perceptual.describe(found.small)
     return Seen(
         image=image, stamp=stamp, fault="", detail="", height=found.height, width=found.width, format=found.format,
-        mode=found.mode, deep=found.deep, transparent=found.transparent, animated=found.animated, digest=digest,
-        hash=number.to_bytes(8, "little"), grey=grey.tobytes(),
+        mode=found.mode, deep=found.deep, transparent=found.transparent, animated=found.animated,
+        exif_whole=found.exif_whole, digest=digest, hash=number.to_bytes(8, "little"), grey=grey.tobytes(),
     )  # fmt: skip
 
 
 def unseen(image: str, stamp: str, kind: Kind, detail: str, digest: bytes) -> Seen:
-    return Seen(image, stamp, kind.name, detail, 0, 0, "", "", False, False, False, digest, b"", b"")
+    return Seen(image, stamp, kind.name, detail, 0, 0, "", "", False, False, False, True, digest, b"", b"")

@@ -10,6 +10,7 @@ import numpy as np
 from mtp.data import faults
 from mtp.data.doctor.diagnosis import Diagnosis
 from mtp.data.schema import SPLITS
+from mtp.names import shown
 
 SHOWN = 3  # faults of a kind on the terminal
 BAR = 40  # characters of the longest bar
@@ -39,7 +40,7 @@ def terminal(diagnosis: Diagnosis) -> str:
         common, others = sizes(diagnosis.sizes)
         lines += ["", "Sizes (width x height in pixels)", *_bars(common)]
         lines += [f"  {others}"] if others else []
-    return "\n".join([*lines, "", verdict(diagnosis)])
+    return "\n".join(map(shown, [*lines, "", verdict(diagnosis)]))
 
 
 def summary(diagnosis: Diagnosis) -> str:

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from mtp.data import exclusions, images, splits
-from mtp.data.schema import MIN_SIDE, DataError, Dataset, enlarged_notes
+from mtp.data.schema import MIN_SIDE, DataError, Dataset, enlarged_notes, exif_notes
 from mtp.data.votes import table as votes_csv
 from mtp.data.votes.table import Columns, Table
+from mtp.names import shown
 
 SHOWN = 20  # bad rows named in an error
 
@@ -30,8 +31,7 @@ def load(
 
     Errors: DataError that names every bad row (line, value, fix) and every picture that cannot be read.
     """
-    path = Path(folder) / csv
-    table = votes_csv.read(path, group, exclusions.read(Path(folder)))
+    table = votes_csv.read(Path(folder), csv, group, exclusions.read(Path(folder)))
     _insist(table)
     columns, rows = table.columns, table.rows
     rows, sizes, skipped = _measured(Path(folder), rows, max_skipped, enlarge, max_pixels)
@@ -43,7 +43,7 @@ def load(
         images=names,
         votes=np.array([[int(row[c]) for c in columns.votes] for row in rows], np.int64),
         sizes=sizes,
-        splits=_splits(path, columns, rows, groups, folds, fold, seed),
+        splits=_splits(table.path, columns, rows, groups, folds, fold, seed),
         groups=groups,
         styles=styles,
         style_names=style_names,
@@ -72,21 +72,25 @@ def _measured(
 
     Where none may be left out only headers are read; decoding finds the rest, and stops the run.
     """
+    look = images.inspect if max_skipped else images.header
 
-    def measure(row: Mapping[str, str]) -> tuple[int, int] | str:
+    def measure(row: Mapping[str, str]) -> images.Header | str:
         name = row["image"]
         try:
-            data = votes_csv.find(folder, name).read_bytes()
-            height, width = images.upright_size(data, name, max_pixels)
-            if max_skipped:
-                images.inspect(data, name, max_pixels)
+            found = look(votes_csv.find(folder, name).read_bytes(), name, max_pixels)
         except images.ImageError as error:
             return str(error)
         except OSError as error:
-            return f"{name}: the file cannot be read ({error.strerror}); fix its permissions, or the disk"
-        if min(height, width) < MIN_SIDE and not enlarge:
-            return f"{name}: {width}x{height} pixels; sides must be at least {MIN_SIDE} (or set data.enlarge)"
-        return height, width
+            return (
+                f"{shown(name)}: the file cannot be read ({error.strerror}); fix its permissions, or the disk"
+            )
+        if min(found.height, found.width) < MIN_SIDE and not enlarge:
+            return (
+                f"{shown(name)}: {found.width}x{found.height} pixels; sides must be at least {MIN_SIDE} (or set "
+                "data.enlarge)"
+            )
+        # without the small picture of an inspection
+        return images.Header(found.height, found.width, found.exif_whole)
 
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(measure, rows))
@@ -96,9 +100,10 @@ def _measured(
             f"{folder}: {len(problems)} of {len(rows)} pictures cannot be used; fix or remove them, or raise "
             f"data.max_skipped = {max_skipped:g}\n  " + "\n  ".join(problems[:SHOWN])
         )
-    good = [(row, size) for row, size in zip(rows, found, strict=True) if not isinstance(size, str)]
-    sizes = np.array([size for _, size in good], np.int32).reshape(-1, 2)
-    return [row for row, _ in good], sizes, (*problems, *enlarged_notes(sizes))
+    good = [(row, header) for row, header in zip(rows, found, strict=True) if not isinstance(header, str)]
+    sizes = np.array([(header.height, header.width) for _, header in good], np.int32).reshape(-1, 2)
+    damaged = [row["image"] for row, header in good if not header.exif_whole]
+    return [row for row, _ in good], sizes, (*problems, *exif_notes(damaged), *enlarged_notes(sizes))
 
 
 def _styles(columns: Columns, rows: Sequence[Mapping[str, str]]) -> tuple[tuple[str, ...], np.ndarray]:

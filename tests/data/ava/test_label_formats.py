@@ -157,7 +157,7 @@ def test_lists_of_ids(tmp_path):
     path.write_text("28456.jpg 0\n175880.jpg 1\n")
     assert label_formats.ids_in(path).tolist() == [28456, 175880]
     path.write_text("28456.jpg 0\nx.jpg 1\n")
-    with pytest.raises(DataError, match="entry 2 is 'x'"):
+    with pytest.raises(DataError, match=r"entry 2 is 'x\.jpg'"):
         label_formats.ids_in(path)
 
 
@@ -198,3 +198,41 @@ def test_the_real_votes(shared_data):
     both, a, b = np.intersect1d(labels.rows.ids, known.ids, return_indices=True)
     assert len(both) > 10_000
     np.testing.assert_array_equal(labels.rows.votes[a], known.votes[b])
+
+
+@pytest.mark.parametrize("cell", ["9.53619E+05", "1e+06", "9E5"])
+def test_ids_that_a_spreadsheet_rounded_are_no_ids(cell, tmp_path):
+    """Their first digit is none of AVA's, too."""
+    counts = ",".join("1" * 10)
+    (tmp_path / "x").write_text(
+        f"image_id,{','.join(f'score{k}' for k in range(2, 12))}\n12,{counts}\n{cell},{counts}\n"
+    )
+    labels = label_formats.read(tmp_path / "x")
+    assert labels.rows.ids.tolist() == [12]
+    assert "a spreadsheet has rounded the ids" in labels.faults[0].message
+    (tmp_path / "y").write_text(f"12\n{cell}\n")
+    with pytest.raises(DataError, match=r"entry 2 is .*: a spreadsheet has rounded the ids"):
+        label_formats.ids_in(tmp_path / "y")
+
+
+@pytest.mark.parametrize("cell", ["1" * 20, "1" * 5000, "1_0", "1e3", "nan", "inf", "9" * 10])
+def test_counts_that_no_survey_has_are_faults(cell, tmp_path):
+    good = ",".join("1" * 10)
+    for text in (
+        f"12,{good}\n13,{cell},{good[2:]}\n",
+        f'[{{"image_id": "12", "label": [{good}]}}, {{"image_id": "13", "label": ["{cell}", {good[2:]}]}}]',
+        f"1 12 {good.replace(',', ' ')} 1 22 1\n2 13 {cell} {good[2:].replace(',', ' ')} 1 22 1\n",
+    ):
+        (tmp_path / "x").write_text(text)
+        labels = label_formats.read(tmp_path / "x")
+        assert labels.rows.ids.tolist() == [12] and len(labels.faults) == 1
+        assert len(labels.faults[0].message) < 250
+
+
+@pytest.mark.parametrize("name", list(SHAPES))
+def test_label_files_with_marks_or_in_utf_16(name, tmp_path):
+    (tmp_path / "x").write_bytes(b"\xef\xbb\xbf\xef\xbb\xbf" + SHAPES[name].encode())
+    assert label_formats.read(tmp_path / "x").rows.ids.tolist() == IDS
+    (tmp_path / "x").write_bytes(SHAPES[name].encode("utf-16"))
+    with pytest.raises(DataError, match="it is UTF-16"):
+        label_formats.read(tmp_path / "x")

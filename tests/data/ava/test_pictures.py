@@ -28,3 +28,18 @@ def test_of_two_files_of_an_id_the_nearer_one_is_taken_and_both_are_named(tmp_pa
     far.touch()
     found = find_pictures(tmp_path)
     assert found.paths == {7: near} and found.repeated == {7: (near, far)}
+
+
+def test_links_are_followed_and_each_real_folder_is_looked_at_once(tmp_path):
+    real, source = tmp_path / "disk", tmp_path / "source"
+    (real / "deeper").mkdir(parents=True)
+    source.mkdir()
+    (real / "1.jpg").touch()
+    (real / "deeper" / "2.webp").touch()
+    (source / "images").symlink_to(real)
+    (source / "again").symlink_to(real)
+    (real / "deeper" / "up").symlink_to(source)
+    found = find_pictures(source)
+    assert sorted(found.paths) == [1, 2] and not found.repeated
+    (source / "3.jpg").symlink_to(real / "1.jpg")
+    assert sorted(find_pictures(source).paths) == [1, 2, 3]

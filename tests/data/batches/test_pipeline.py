@@ -1,4 +1,6 @@
+import contextlib
 import io
+import threading
 
 import numpy as np
 import pytest
@@ -95,6 +97,7 @@ def test_labels_follow_pictures_once_an_epoch(mixed, order):
         filler = plan.batch(step).indices < 0
         images, sizes = batch["inputs"]["images"], batch["inputs"]["sizes"]
         assert (batch["weights"]["number"] == np.where(filler, 0, 2)).all()
+        assert (batch["slots"]["filled"] == ~filler).all()
         assert not batch["labels"]["votes"][filler].any()
         assert not images[filler].any()
         assert not sizes[filler].any()
@@ -193,6 +196,35 @@ def test_an_error_in_a_reading_thread_arrives_whole(mixed):
         list(batches.iterate(0, 5))
     first = plan.batch(0).indices[0]
     assert str(error.value) == f"{first} cannot be read: fix it"
+
+
+def test_a_picture_that_turns_out_damaged_is_one_line_that_names_it_and_the_doctor(mixed):
+    files = [png(picture) for picture in mixed]
+    files[3] = files[3][:-40]
+    _, batches = make(mixed, data=dataset(mixed, files.__getitem__), threads=2)
+    with pytest.raises(
+        DataError, match=r"^003\.png: the file is damaged .*python -m mtp\.data\.doctor finds"
+    ) as error:
+        list(batches.iterate(0, N))
+    assert "\n" not in str(error.value)
+
+
+def test_a_picture_counts_in_the_budget_of_pixels_until_it_lies_in_its_slot(mixed, monkeypatch):
+    taken: list[int] = []
+    here = threading.get_ident()  # threads of other tests may still read ahead
+
+    @contextlib.contextmanager
+    def hold(pixels: int):
+        taken.extend([pixels] * (threading.get_ident() == here))
+        yield
+        taken.extend([-pixels] * (threading.get_ident() == here))
+
+    monkeypatch.setattr(pipeline.IN_FLIGHT, "hold", hold)
+    plan, batches = make(mixed)
+    batches.load(0)
+    wanted = [mixed[index].shape[0] * mixed[index].shape[1] for index in plan.batch(0).indices]
+    # decoding counts within it
+    assert taken == [sign * pixels for pixels in wanted for sign in (1, 1, -1, -1)]
 
 
 def test_a_changed_file_is_an_error(mixed):

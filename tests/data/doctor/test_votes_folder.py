@@ -129,7 +129,7 @@ def test_exactly_the_planted_faults_are_found(sound, tmp_path, draw, findings, c
     printed = capsys.readouterr().out
     for kind in faults.KINDS:
         assert (f"  {kind.name}: " in printed) == (kind.name in planted), kind.name
-    assert "line 19: votes must be whole numbers of raters, 0 or more; c2 = '-4'" in printed
+    assert "line 19: votes must be whole numbers of raters, 0 to 999,999,999; c2 = '-4'" in printed
 
 
 def test_after_fix_the_folder_loads_and_passes(sound, tmp_path, draw, findings, capsys):
@@ -210,7 +210,13 @@ def test_what_was_seen_is_not_looked_at_again_unless_it_changed(sound, tmp_path,
     assert main([str(sound), f"--out={tmp_path}/out"]) == 0
     looked = []
     whole = Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: looked.append(path.name) or whole(path))
+
+    def read_bytes(path: Path) -> bytes:
+        if path.suffix == ".jpg":
+            looked.append(path.name)
+        return whole(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
     assert main([str(sound), f"--out={tmp_path}/out"]) == 0
     assert looked == []
     (sound / "images" / "p03.jpg").write_bytes(b"")
@@ -234,6 +240,51 @@ def test_a_very_large_picture_is_named_not_decoded(sound, tmp_path, findings):
     Image.new("1", (12000, 9000)).save(sound / "images" / "p00.jpg", "PNG")
     assert main([str(sound), f"--out={tmp_path}/out"]) == 1
     assert findings(tmp_path / "out") == {"too large": {"p00.jpg"}}
+
+
+def test_pictures_that_decoders_are_content_with(sound, tmp_path, draw, findings, recwarn):
+    """Each was decoded without a complaint, to something else than the picture."""
+    images = sound / "images"
+    large = draw(3).resize((360, 240))
+
+    def saved(name: str, kind: str, image=large, **options) -> bytes:
+        image.save(images / name, kind, **options)
+        return (images / name).read_bytes()
+
+    data = saved("p00.jpg", "JPEG")
+    (images / "p00.jpg").write_bytes(data[: len(data) // 2] + b"\xff\xd9")
+    data = saved("p01.jpg", "JPEG")
+    (images / "p01.jpg").write_bytes(data[:2000] + bytes(512) + data[2512:])
+    data = saved("p02.jpg", "WEBP", quality=95)
+    (images / "p02.jpg").write_bytes(data[:2000] + bytes(512) + data[2512:])
+    saved("p03.jpg", "TIFF", Image.fromarray(np.linspace(0, 1, 5400, dtype=np.float32).reshape(60, 90)))
+    (images / "p04.jpg").write_bytes(b"FUJIFILMCCD-RAW 0201" + bytes(500))
+    (images / "p05.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 60\n")
+    saved("p06.jpg", "JPEG", draw(6), exif=b"Exif\0\0nothing of the kind")
+    assert main([str(sound), f"--out={tmp_path}/out", "--fix"]) == 0
+    assert findings(tmp_path / "out") == {
+        "damaged picture": {"p00.jpg", "p01.jpg", "p02.jpg"},
+        "unknown format": {"p03.jpg", "p05.jpg"},
+        "camera RAW": {"p04.jpg"},
+        "damaged EXIF": {"p06.jpg"},
+    }
+    assert len(votes.load(sound)) == 34
+    assert not recwarn.list
+
+
+def test_control_characters_of_names_do_not_reach_the_terminal(sound, tmp_path, draw, capsys):
+    name = "a\x1b[31m\x07\u202egpj.jpg"
+    (sound / "images" / name).write_bytes(b"")
+    (sound / "images" / f"stray{name}").write_bytes(b"")
+    with (sound / "votes.csv").open("a") as file:
+        file.write(f"{name},3,4,5,train,,\n=1+1.jpg,3,4,5,train,,\n")
+    (sound / "images" / "=1+1.jpg").write_bytes(b"")
+    main([str(sound), f"--out={tmp_path}/out", "--fix"])
+    printed = capsys.readouterr()
+    assert all(line.isprintable() for line in (printed.out + printed.err).splitlines())
+    assert "a\\x1b[31m\\x07\\u202egpj.jpg" in printed.out
+    assert set(exclusions.read(sound)) == {name, "=1+1.jpg"}
+    assert "\n'=1+1.jpg," in (sound / exclusions.NAME).read_text()
 
 
 def test_a_folder_without_a_single_picture(tmp_path, findings, capsys):

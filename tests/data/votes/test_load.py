@@ -1,11 +1,14 @@
 """A folder with votes.csv: what it means, and a clear error for every bad row."""
 
+import subprocess
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from mtp.data.doctor import listing
 from mtp.data.schema import DataError
 from mtp.data.votes import load as votes
 
@@ -82,7 +85,7 @@ def test_splits_of_the_csv(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("b.png,1,-2,3", r"line 3: votes must be whole numbers of raters, 0 or more; c2 = '-2'"),
+        ("b.png,1,-2,3", r"line 3: votes must be whole numbers of raters, 0 to 999,999,999; c2 = '-2'"),
         ("b.png,1,x,3", r"line 3: votes must be .* c2 = 'x'"),
         ("b.png,1,2.5,3", r"line 3: votes must be .* c2 = '2\.5'"),
         ("b.png,1,,3", r"line 3: votes must be .* c2 = ''"),
@@ -164,6 +167,41 @@ def test_where_pictures_may_be_skipped_they_are_read_to_their_end(tmp_path):
     assert data.skipped[0].startswith("b.png: the file is damaged or cut short")
 
 
+BROKEN_EXIF = b"Exif\0\0II*\0\x08\0\0\0\x05\0not whole"
+
+
+def test_damaged_exif_is_told_once_of_all_pictures(tmp_path, recwarn):
+    folder(tmp_path, GOOD)
+    for name in ("b.png", "c.png"):
+        Image.new("RGB", (50, 40), "teal").save(tmp_path / name, "JPEG", exif=BROKEN_EXIF)
+    for max_skipped in (0.0, 0.5):
+        data = votes.load(tmp_path, max_skipped=max_skipped)
+        assert len(data) == 3
+        note = "2 pictures with a damaged EXIF block, taken as they are stored (the first is b.png)"
+        assert data.skipped == (note,)
+        data.pixels(1, 10**6)
+    assert not recwarn.list
+
+
+def test_a_program_that_draws_is_no_picture(tmp_path, monkeypatch):
+    """PostScript under a photograph's name would start another program."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    folder(tmp_path, GOOD)
+    (tmp_path / "b.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 40\nshowpage\n")
+    with pytest.raises(DataError, match=r"b\.png: this is not a picture in a known format"):
+        votes.load(tmp_path)
+
+
+def test_control_characters_of_a_name_do_not_reach_the_message(tmp_path):
+    (tmp_path / "images").mkdir()
+    name = "a\x1b[2J.png"
+    (tmp_path / "images" / name).write_bytes(b"")
+    (tmp_path / "votes.csv").write_text(f"image,c1,c2\n{name},1,2\n")
+    with pytest.raises(DataError) as caught:
+        votes.load(tmp_path)
+    assert "a\\x1b[2J.png: the file is empty" in str(caught.value) and "\x1b" not in str(caught.value)
+
+
 def test_a_file_that_the_disk_does_not_give_is_named(tmp_path, monkeypatch):
     folder(tmp_path, GOOD)
     read = Path.read_bytes
@@ -181,7 +219,9 @@ def test_a_file_that_the_disk_does_not_give_is_named(tmp_path, monkeypatch):
 def test_another_encoding_is_told(tmp_path):
     folder(tmp_path, GOOD)
     (tmp_path / "votes.csv").write_bytes(GOOD.replace("b.png", "été.png").encode("cp1252"))
-    with pytest.raises(DataError, match=r"must be text in UTF-8; byte 0xe9 is none"):
+    with pytest.raises(
+        DataError, match=r"must be text in UTF-8; byte 0xe9 in line 2 is none, likely Windows-1252"
+    ):
         votes.load(tmp_path)
 
 
@@ -199,3 +239,89 @@ def test_real_photographs(name, pictures, group, shared_data):
     data = votes.load(shared_data / name, group=group)
     assert (len(data), data.ratings, len(data.skipped)) == (pictures, 7, 0)
     assert data.style_names == ()
+
+
+def test_the_table_may_lie_in_a_folder_of_its_own(tmp_path):
+    """Pictures are named from the data's folder all the same, in training and by the doctor."""
+    (tmp_path / "labels").mkdir()
+    folder(tmp_path, GOOD, ("a.png", "images/b.png", "c.png"))
+    (tmp_path / "votes.csv").rename(tmp_path / "labels" / "v.csv")
+    data = votes.load(tmp_path, csv="labels/v.csv")
+    assert data.images == ("a.png", "b.png", "c.png")
+    assert listing.votes_folder(tmp_path, "labels/v.csv", "group").images == data.images
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        ("1" + "0" * 20, "'100000000000000000000'"),
+        ("9" * 5000, f"'{'9' * 60}'.. (5000 characters)"),
+        ("1_0", "'1_0'"),
+    ],
+)
+def test_counts_that_no_survey_has_are_refused(tmp_path, cell, shown):
+    folder(tmp_path, GOOD.replace("b.png,1", f"b.png,{cell}"))
+    with pytest.raises(DataError) as error:
+        votes.load(tmp_path)
+    assert f"line 2: votes must be whole numbers of raters, 0 to 999,999,999; c1 = {shown}" in str(
+        error.value
+    )
+    assert listing.votes_folder(tmp_path, "votes.csv", "group").votes.max() <= 9
+
+
+def test_the_largest_counts_are_added_exactly(tmp_path):
+    folder(tmp_path, GOOD.replace("b.png,1,2,3", "b.png,999999999,0000999999999,999999999"))
+    assert votes.load(tmp_path).votes.sum(axis=1).tolist() == [9, 2999999997, 12]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x" * 252 + ".png",
+        "é" * 126 + ".png",
+        "a/" * 2100 + "b.png",
+        "x\0.png",
+        "y" * 5000,
+        "../b.png",
+        "/b.png",
+    ],
+)
+def test_a_name_that_no_file_can_have_is_one_short_line(tmp_path, name):
+    folder(tmp_path, GOOD.replace("b.png", name))
+    with pytest.raises(DataError, match="line 2: image must be a path inside the folder; it is ") as error:
+        votes.load(tmp_path)
+    assert max(map(len, str(error.value).splitlines())) < 300 and "\0" not in str(error.value)
+    assert listing.votes_folder(tmp_path, "votes.csv", "group").images == ("a.png", "c.png")
+
+
+@pytest.mark.parametrize(
+    ("given", "there", "hint"),
+    [
+        ("sub\\b.png", "sub/b.png", r"with / for \\"),
+        (
+            unicodedata.normalize("NFC", "é.png"),
+            unicodedata.normalize("NFD", "é.png"),
+            r"in another Unicode form \(NFD\)",
+        ),
+        (
+            unicodedata.normalize("NFD", "é.png"),
+            unicodedata.normalize("NFC", "é.png"),
+            r"in another Unicode form \(NFC\)",
+        ),
+        ("B.PNG", "b.png", "in small letters"),
+        ("B.png", "B.PNG", "with its ending in capitals"),
+    ],
+)
+def test_a_picture_under_a_like_name_is_pointed_at(tmp_path, given, there, hint):
+    folder(tmp_path, GOOD.replace("b.png", given), ("a.png", "c.png", there))
+    with pytest.raises(
+        DataError, match=rf"no picture .*; it is there {hint}: write the name as the file has it"
+    ):
+        votes.load(tmp_path)
+
+
+def test_a_quotation_mark_that_swallows_lines_is_named_where_it_opens(tmp_path):
+    rows = "".join(f"{i}.png,1,2,3\n" for i in range(40))
+    folder(tmp_path, 'image,c1,c2,c3\na.png,1,1,1\n"b.png,1,1,1\n' + rows + 'c.png,"1",1,1\n')
+    with pytest.raises(DataError, match=r"line 3: "):
+        votes.load(tmp_path)

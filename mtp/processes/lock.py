@@ -93,6 +93,7 @@ def _flocked(path: Path) -> Release:
             os.close(descriptor)
             if error.errno in WITHOUT_LOCKS:
                 path.unlink(missing_ok=True)
+            error.filename = error.filename or str(path)
             raise
         os.close(descriptor)
 

@@ -31,12 +31,13 @@ class Writer:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One record; a number that is not finite is stored as null. Errors: OSError."""
         numbers = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
-        with self._path.open("a", encoding="utf-8") as file:
+        with files.named(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step} | numbers) + "\n")
         if self._events:
             # opened as late as this: only a new event file can take earlier ones back
-            self._board = self._board or _EventFile(self._events, self._purge)
-            self._board.write(step, {name: value for name, value in numbers.items() if value is not None})
+            with files.named(self._events):
+                self._board = self._board or _EventFile(self._events, self._purge)
+                self._board.write(step, {name: value for name, value in numbers.items() if value is not None})
 
     def truncate(self, step: int, *, validated: bool = False) -> None:
         """Before the first `write`: drop records after `step`, which will be written again.
@@ -60,8 +61,9 @@ class Writer:
             self._path.unlink()
 
     def close(self) -> None:
-        if self._board:
-            self._board.close()
+        if self._board and self._events:
+            with files.named(self._events):
+                self._board.close()
 
 
 def _records(path: Path) -> Iterator[tuple[int, str]]:

@@ -45,7 +45,7 @@ def read(path: Path) -> np.ndarray:
         labels = label_formats.read(path)
         ava_files.insist(path, labels.faults)
         return labels.rows.votes
-    table = votes_csv.read(path, "group", ())
+    table = votes_csv.read(path.parent, path.name, "group", ())
     # votes alone matter here, the pictures may lie elsewhere
     bad = [
         fault for fault in table.faults if fault.kind in (faults.BAD_ROW, faults.BAD_VOTES, faults.NO_VOTES)

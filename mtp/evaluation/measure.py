@@ -167,7 +167,7 @@ def _of_styles(metric: Metric, runs: Sequence[Sample], groups: Sequence[str] | N
     if groups == ():
         limits = np.full((len(values), 2), np.nan)
     else:
-        grouped = None if groups is None else [groups[row] for row in rows]
+        grouped = None if groups is None else [groups[row] for row in rows.tolist()]
         limits = jackknife_of_shares(statistic, len(rows), grouped, seed)
     return {
         name: _cell(Column(name, metric.better, len(rows), value), value, *map(_known, pair))

@@ -13,12 +13,11 @@ from jaxtyping import Array, Float
 
 from mtp.models.layers import Pointwise
 from mtp.ops.canvas import Sizes
-from mtp.ops.pyramid import global_average, spatial_pyramid
+from mtp.ops.pyramid import Pool, global_average, spatial_pyramid
 
 Map = Float[Array, "B H W C"]
 Logits = dict[str, Float[Array, "B _"]]
 Average = Literal["logits", "softmax"]
-Pool = Literal["max", "average"]
 
 # a tenth of LeCun's deviation: logits begin near their biases, not as confident guesses to be unlearned first
 SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")

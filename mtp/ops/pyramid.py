@@ -1,9 +1,13 @@
 """Global and pyramid pooling over the valid cells of each picture."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from mtp.ops.canvas import Sizes, masked
+
+Pool = Literal["max", "average"]
 
 
 def global_average(x: Float[Array, "B H W C"], sizes: Sizes) -> Float[Array, "B C"]:
@@ -27,7 +31,7 @@ def bin_members(lengths: Array, side: int, bins: int) -> Bool[Array, "B bins sid
 
 
 def _pool_bins(
-    x: Float[Array, "B H W C"], sizes: Sizes, bins: int, kind: str
+    x: Float[Array, "B H W C"], sizes: Sizes, bins: int, kind: Pool
 ) -> Float[Array, "B bins bins C"]:
     rows = bin_members(sizes[:, 0], x.shape[1], bins)
     columns = bin_members(sizes[:, 1], x.shape[2], bins)
@@ -43,7 +47,7 @@ def _pool_bins(
 
 
 def spatial_pyramid(
-    x: Float[Array, "B H W C"], sizes: Sizes, bins: tuple[int, ...] = (1, 3, 4), kind: str = "max"
+    x: Float[Array, "B H W C"], sizes: Sizes, bins: tuple[int, ...] = (1, 3, 4), kind: Pool = "max"
 ) -> Float[Array, "B F"]:
     """Spatial pyramid pooling (He et al. 2015; section 3.2): F = C x sum of bins^2, 26 C for bins 1, 3, 4."""
     x = masked(x, sizes)

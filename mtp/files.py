@@ -17,6 +17,16 @@ class DamagedFileError(ValueError):
 
 
 @contextmanager
+def named(path: Path) -> Iterator[None]:
+    """An error of the system's names this file: one of a file that is open, such as a full disk, names none."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; what was written takes its place at the end, and an error leaves it as it was.
 
@@ -24,9 +34,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
-        yield temporary
-        to_disk(temporary)
-        temporary.replace(path)
+        with named(path):
+            yield temporary
+            to_disk(temporary)
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

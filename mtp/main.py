@@ -72,13 +72,8 @@ ALLOW_OVERLAP = flags.DEFINE_bool(
 
 def main(_: Sequence[str], given: Mapping[str, Any]) -> None:
     """given: options of the command line, by dotted name."""
-    with Stop(lambda: "run the same command again") as stop:
-        try:
-            run(Path(WORKDIR.value).expanduser(), given, stop)
-        except OUTSIDE as error:
-            sys.exit(f"error: {error}")
-        except OSError as error:
-            sys.exit(f"error: {ending.explained(error)}")
+    with Stop(lambda: "run the same command again") as stop, ending.in_a_line(*OUTSIDE):
+        run(Path(WORKDIR.value).expanduser(), given, stop)
 
 
 def run(workdir: Path, given: Mapping[str, Any], stop: Stop) -> None:

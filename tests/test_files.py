@@ -1,5 +1,6 @@
 import hashlib
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +27,15 @@ def test_an_error_leaves_the_file_as_it_was(tmp_path):
         raise RuntimeError("stop")
     assert files.read_json(path) == {"value": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full stands for the disk")
+def test_a_full_disk_is_told_with_the_files_name(tmp_path):
+    (tmp_path / "x.json.tmp").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as told:
+        files.write_json(tmp_path / "x.json", {"value": 1})
+    assert told.value.filename == str(tmp_path / "x.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_arrays_are_read_back(tmp_path):

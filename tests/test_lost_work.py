@@ -1,5 +1,6 @@
 """No work is lost and none is done twice: two starts, signals, full disks, damaged checkpoints, data that moved."""
 
+import json
 import os
 import shutil
 import signal
@@ -9,8 +10,14 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from mtp.commands.train import train
+from mtp.config import configured, flat
+from mtp.processes.signals import Stop
 from mtp.runtime import step_folder
+from mtp.training import loop
+from mtp.training.loop import TrainingError
 from tests import runs
 
 pytestmark = pytest.mark.slow
@@ -75,9 +82,14 @@ def test_a_second_start_is_told_who_trains_and_ctrl_c_saves_in_a_line(trained_sm
     workdir, photos = tmp_path / "run", trained_small[1]
     with Command(runs.train(workdir, photos, *LONG)) as first:
         first.wait_for("step 5/")
-        said = runs.error_line(runs.train(workdir, photos, *LONG))
-        assert f"{workdir} is in use by process {first.process.pid} on " in said
-        assert first.process.poll() is None
+        first.process.send_signal(signal.SIGSTOP)  # or its checkpoints would change every few milliseconds
+        who = f"{workdir} is in use by process {first.process.pid} on "
+        assert who in runs.error_line(runs.train(workdir, photos, *LONG))
+        printed = runs.run(runs.evaluate(workdir))
+        assert f"note: {who}" in printed and "; meanwhile the evaluation is written beside" in printed
+        assert (workdir / "evaluations" / "photos-test" / "results.json").exists()
+        assert not (workdir / "results.json").exists()
+        first.process.send_signal(signal.SIGCONT)
         status, lines, _ = first.end(signal.SIGINT)
     (step,) = saved(workdir)[-1:]
     assert (status, lines) == (
@@ -141,23 +153,33 @@ def test_from_a_damaged_newest_checkpoint_the_one_before_goes_on_aloud(copy, tra
     assert (copy / "metrics.jsonl").read_text().count('"train/loss"') == 8
 
 
-def test_the_same_data_elsewhere_are_evaluated_and_others_are_refused(copy, trained_small, tmp_path):
+def test_the_same_data_elsewhere_are_evaluated_and_others_are_refused_without_compiling(
+    copy, trained_small, tmp_path, monkeypatch, capsys
+):
     whole, photos = trained_small
     moved = shutil.copytree(photos, tmp_path / "moved")
     (moved / "votes.csv").rename(moved / "labels.csv")
-    elsewhere = f"--config.data.csv={'labels.csv'}"
-    printed = runs.run(runs.train(copy, moved, elsewhere))
-    assert "step 1/" not in printed and "step 8" in printed
-    rows = [line.split(",")[1:] for line in predictions(copy).decode().splitlines()]
-    assert rows == [line.split(",")[1:] for line in predictions(whole).decode().splitlines()]
-    assert str(moved) in (copy / "config.json").read_text()
-    lines = (moved / "labels.csv").read_text().splitlines()
-    (moved / "labels.csv").write_text("\n".join([*lines[:-1], lines[-1].replace(",", ",1", 1)]) + "\n")
-    (copy / "results.json").unlink()
-    before = (copy / "config.json").read_bytes()
-    said = runs.error_line(runs.train(copy, f"{moved}/", elsewhere))
-    assert "the SHA-256 of the votes and styles was" in said
-    assert (copy / "config.json").read_bytes() == before
+    stored = json.loads((copy / "config.json").read_text())
+    config = configured({**flat(stored), "data.dir": str(moved), "data.csv": "labels.csv"})
+    monkeypatch.setattr(loop, "compile_ahead", lambda *_: pytest.fail("there is no step left"))
+    with runs.small_backbone(), Stop(str) as stop:
+        train(config, copy, stop, allow_overlap=False)
+        assert "eval.size native, step 8" in capsys.readouterr().out
+        assert predictions(copy) == predictions(whole)
+        written = (copy / "config.json").read_bytes()
+        assert str(moved).encode() in written
+        (copy / "results.json").unlink()
+        shutil.rmtree(copy / "checkpoints" / "8")  # steps are left now
+        lines = (moved / "labels.csv").read_text().splitlines()
+        (moved / "labels.csv").write_text("\n".join([*lines[:-1], lines[-1].replace(",", ",1", 1)]) + "\n")
+        with pytest.raises(TrainingError, match="the SHA-256 of the votes and styles was"):
+            train(config, copy, stop, allow_overlap=False)
+        for path in moved.glob("*.png"):
+            Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+        with pytest.raises(TrainingError, match="the SHA-256 of the training pictures' files was"):
+            train(config, copy, stop, allow_overlap=False)
+    assert (copy / "config.json").read_bytes() == written
+    assert not (copy / "LOCK").exists()
 
 
 def test_a_finished_runs_table_is_printed_without_writing(copy, trained_small):

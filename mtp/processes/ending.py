@@ -4,7 +4,8 @@ import errno
 import io
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from mtp.processes.signals import leave
@@ -35,6 +36,17 @@ def print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+@contextmanager
+def in_a_line(*outside: type[Exception]) -> Iterator[None]:
+    """What the outside can do wrong, these errors and the system's, ends the command in one line."""
+    try:
+        yield
+    except outside as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {explained(error)}")
 
 
 def run(command: Callable[[], object]) -> NoReturn:

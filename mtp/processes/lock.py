@@ -93,6 +93,7 @@ def _flocked(path: Path) -> Release:
             os.close(descriptor)
             if error.errno in WITHOUT_LOCKS:
                 path.unlink(missing_ok=True)
+            error.filename = error.filename or str(path)
             raise
         os.close(descriptor)
 
@@ -179,11 +180,12 @@ def _remove_dead(path: Path, dead: Mapping[str, Any], token: str) -> None:
 
 def _this_process() -> dict[str, Any]:
     since = time.strftime("%Y-%m-%d %H:%M:%S")
+    command = "".join(sign if sign.isprintable() else " " for sign in " ".join(sys.orig_argv))
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "since": since,
-        "command": " ".join(sys.orig_argv)[:200],
+        "command": command[:200],
     }
 
 
@@ -203,6 +205,9 @@ def _holder(path: Path) -> dict[str, Any]:
 def _in_use(path: Path) -> str:
     """Where, by whom, since when."""
     there, holder = path.parent, _holder(path)
+    if not holder:
+        time.sleep(ASK)  # it has the lock, and is about to write who it is
+        holder = _holder(path)
     if not holder:
         return f"{there} is in use by another process; wait for it, or end it"
     return (

@@ -16,10 +16,15 @@ HEEDED = (signal.SIGTERM, signal.SIGINT)
 
 
 def leave(status: int) -> NoReturn:
-    """End now: what runs in other threads, such as a compilation, cannot be cancelled, and Python would wait for it."""
+    """End now: what runs in other threads, such as a compilation, cannot be cancelled, and Python would wait for it.
+
+    Output that nobody reads, or that finds no room, is no success.
+    """
     for stream in (sys.stdout, sys.stderr):
-        if not stream.closed:
+        try:
             stream.flush()
+        except (OSError, ValueError):  # ValueError: it is closed
+            status = status or 1
     os._exit(status)
 
 

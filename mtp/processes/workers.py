@@ -6,25 +6,32 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 
 @contextmanager
 def pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    """So many workers, without the caller's state; Ctrl-C, which a terminal sends to all, is the caller's to heed."""
+    """So many workers, without the caller's state; Ctrl-C, which a terminal sends to all, is the caller's to heed.
+
+    Errors: ChildProcessError where one was ended by the system, as for want of memory.
+    """
     _track_quietly()
     # spawned, since the caller may run threads
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_begin) as executor:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            # a worker a task: they inherit that the signal is blocked, and hear it neither while they start
+            # one starts for each task: they inherit that the signal is blocked, so that it does no harm meanwhile
             for _ in range(processes):
                 executor.submit(int)
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        yield executor
+        try:
+            yield executor
+        except BrokenProcessPool as error:
+            raise ChildProcessError(f"a worker was ended, as for want of memory ({error})") from error
 
 
 def _track_quietly() -> None:

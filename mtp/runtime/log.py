@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -30,12 +31,13 @@ class Writer:
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """One record; a number that is not finite is stored as null. Errors: OSError."""
         numbers = {name: float(value) if math.isfinite(value) else None for name, value in values.items()}
-        with self._path.open("a", encoding="utf-8") as file:
+        with files.named(self._path), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step} | numbers) + "\n")
         if self._events:
             # opened as late as this: only a new event file can take earlier ones back
-            self._board = self._board or _EventFile(self._events, self._purge)
-            self._board.write(step, {name: value for name, value in numbers.items() if value is not None})
+            with files.named(self._events):
+                self._board = self._board or _EventFile(self._events, self._purge)
+                self._board.write(step, {name: value for name, value in numbers.items() if value is not None})
 
     def truncate(self, step: int, *, validated: bool = False) -> None:
         """Before the first `write`: drop records after `step`, which will be written again.
@@ -59,8 +61,9 @@ class Writer:
             self._path.unlink()
 
     def close(self) -> None:
-        if self._board:
-            self._board.close()
+        if self._board and self._events:
+            with files.named(self._events):
+                self._board.close()
 
 
 def _records(path: Path) -> Iterator[tuple[int, str]]:
@@ -73,7 +76,7 @@ def _records(path: Path) -> Iterator[tuple[int, str]]:
         if not line.endswith(b"\n"):
             return
         try:
-            step = json.loads(line)["step"]
+            step = int(json.loads(line)["step"])
         except (ValueError, TypeError, KeyError) as error:
             raise LogError(f"{path} is damaged (line {number} is no record); {mend}") from error
         yield step, line.decode()
@@ -88,15 +91,17 @@ class _EventFile:
     def __init__(self, folder: Path, purge_step: int | None):
         # not at the top: where torch is installed it imports it, more than a second of every start
         from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto import event_pb2
         from tensorboardX.summary import scalar
 
+        proto: Any = event_pb2  # its classes are made when it is imported
+
         folder.mkdir(exist_ok=True)
-        self._file, self._event, self._scalar = EventsWriter(str(folder / "events")), Event, scalar
+        self._file, self._event, self._scalar = EventsWriter(str(folder / "events")), proto.Event, scalar
         if purge_step is not None:
-            start = SessionLog(status=SessionLog.START)
-            self._file.write_event(Event(step=purge_step, file_version="brain.Event:2"))
-            self._file.write_event(Event(step=purge_step, session_log=start))
+            start = proto.SessionLog(status=proto.SessionLog.START)
+            self._file.write_event(proto.Event(step=purge_step, file_version="brain.Event:2"))
+            self._file.write_event(proto.Event(step=purge_step, session_log=start))
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():

@@ -168,7 +168,7 @@ def _file(item: str) -> str:
 def _write_vectors(path: Path, vectors: Vectors) -> str:
     """One behind the other in the order of their names; SHA-256 of the bytes."""
     digest = hashlib.sha256()
-    with path.open("wb") as file:
+    with files.named(path), path.open("wb") as file:
         for name in sorted(vectors):
             data = np.ascontiguousarray(vectors[name]).view(np.uint8).data
             file.write(data)

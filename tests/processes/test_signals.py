@@ -41,7 +41,12 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def started(body: str) -> subprocess.Popen[str]:
     code = f"{BEGIN}{body if body.startswith(chr(10)) else '        ' + body}\nending.run(main)"
     return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -87,6 +92,24 @@ def test_an_error_does_not_wait_for_other_threads(end, status, line):
     code, out, error = told(process)
     assert (code, out, error.splitlines()[-1]) == (status, "", line)
     assert ("Traceback" in error) == end.startswith("1")
+
+
+def test_output_that_finds_no_reader_is_no_success_and_no_traceback():
+    process = started(
+        """
+        with ending.in_a_line():
+            print("go", flush=True)
+            sys.stdin.read()
+            print("more")
+"""
+    )
+    assert process.stdout is not None and process.stdin is not None and process.stderr is not None
+    assert process.stdout.readline() == "go\n"
+    process.stdout.close()
+    with process:
+        process.stdin.close()
+        assert process.wait() == 1
+        assert "Traceback" not in process.stderr.read()
 
 
 def test_handlers_are_put_back_after_an_error():

@@ -126,7 +126,7 @@ def test_a_log_without_records_is_none(tmp_path):
 def test_a_full_disk_is_an_error_at_once(tmp_path):
     """tensorboardX' own writer would wait for ever for its thread."""
     (tmp_path / "metrics.jsonl").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left.*metrics\.jsonl"):
         Writer(tmp_path, tensorboard=False).write(1, {"loss": 0.5})
     events = _EventFile(tmp_path, None)
     file = events._file._py_recordio_writer._writer

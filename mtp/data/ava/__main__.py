@@ -6,9 +6,13 @@ goes on where it was ended (Ctrl-C, SIGTERM, a kill), uses all processors, and d
 """
 
 import os
-import sys
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+
+if __name__ == "__main__":
+    # until signals are heeded: no traceback of what is being imported
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 from absl import app, flags, logging
 
@@ -23,26 +27,21 @@ from mtp.processes.signals import Stop
 
 def main(_: Sequence[str]) -> None:
     logging.set_verbosity(logging.ERROR)
-    with Stop(lambda: "run the same command to go on"):
+    with Stop(lambda: "run the same command to go on"), ending.in_a_line(DataError, LockError):
         run()
 
 
 def run() -> None:
-    """Build, and say what was built."""
+    """Build, and say what was built. Errors: DataError, LockError, OSError."""
     f = flags.FLAGS
-    try:
-        source = ava_source.read(
-            Path(f.source).expanduser(),
-            Path(f.labels).expanduser() if f.labels else None,
-            Path(f.images).expanduser() if f.images else None,
-            f.max_skipped,
-            f.means_only,
-        )
-        folder = build(source, Path(f.data_dir).expanduser(), f.processes or os.cpu_count() or 1)
-    except (DataError, LockError) as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {ending.explained(error)}")
+    source = ava_source.read(
+        Path(f.source).expanduser(),
+        Path(f.labels).expanduser() if f.labels else None,
+        Path(f.images).expanduser() if f.images else None,
+        f.max_skipped,
+        f.means_only,
+    )
+    folder = build(source, Path(f.data_dir).expanduser(), f.processes or os.cpu_count() or 1)
     print(summary(source, folder))
     if "generic_test" in source.package.lists:
         print(f"split official:\n{describe(load(Path(f.data_dir).expanduser(), enlarge=True))}")

@@ -14,6 +14,7 @@ from scipy.special import expit, logit, stdtr, stdtrit
 CHUNK = 4_000_000  # weights drawn at a time: 32 MB of float64
 BLOCKS = 200  # of pictures or groups, which the jackknife leaves out in turn
 LEAST_SHARE = 1e-3  # to which a corrected share is raised: one below zero has no logit
+FEW_POSITIVES = 5  # of a style, below which the jackknife's interval is too narrow
 FEW_GROUPS = 30  # below, percentiles of resampled groups are too narrow
 
 

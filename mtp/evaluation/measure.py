@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtp.evaluation.intervals import interval, jackknife_of_shares, resamples_of, units
+from mtp.evaluation.intervals import FEW_POSITIVES, interval, jackknife_of_shares, resamples_of, units
 from mtp.evaluation.metrics import METRICS, Metric
 from mtp.evaluation.samples import Criteria, Sample
 from mtp.evaluation.statistics import weighted_mean
@@ -156,7 +156,10 @@ def _statistic(metric: Metric, sample: Sample) -> Part:
 
 
 def _of_styles(metric: Metric, runs: Sequence[Sample], groups: Sequence[str] | None, seed: int) -> Cells:
-    """The mean over styles and each style's value, with the jackknife's intervals; groups: () for no intervals."""
+    """The mean over styles and each style's value, with the jackknife's intervals; groups: () for no intervals.
+
+    A style with fewer than `FEW_POSITIVES` pictures has none: it would be too narrow.
+    """
     rows = np.flatnonzero(_counted(metric, runs[0]))
     asked = [metric.function(run.part(_counted(metric, run))) for run in runs]
 
@@ -169,6 +172,7 @@ def _of_styles(metric: Metric, runs: Sequence[Sample], groups: Sequence[str] | N
     else:
         grouped = None if groups is None else [groups[row] for row in rows.tolist()]
         limits = jackknife_of_shares(statistic, len(rows), grouped, seed)
+        limits[1:][runs[0].styles[rows].sum(axis=0) < FEW_POSITIVES] = np.nan
     return {
         name: _cell(Column(name, metric.better, len(rows), value), value, *map(_known, pair))
         for name, value, pair in zip(_names(metric, runs[0].style_names), values, limits, strict=True)

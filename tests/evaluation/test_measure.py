@@ -154,6 +154,7 @@ def left_out(metric, sample, groups, seed):
     error = np.sqrt((blocks - 1) / blocks * ((each - each.mean(0)) ** 2).sum(0))
     centre = np.clip(blocks * whole - (blocks - 1) * each.mean(0), 1e-3, 1 - 1e-3)
     half = scipy.stats.t.ppf(0.975, blocks - 1) * np.where(error > 0, error, np.nan) / (centre * (1 - centre))
+    half[1:][sample.styles.sum(axis=0) < 5] = np.nan
     odds = np.log(centre / (1 - centre))
     return np.stack([1 / (1 + np.exp(half - odds)), 1 / (1 + np.exp(-half - odds))], axis=1)
 

@@ -196,10 +196,9 @@ their mean ratings. Equations and sections are those of Sun and Zhou, "Integrity
 A metric per picture is averaged over the pictures; one over pictures has a value for the set alone. ↓ lower is better,
 ↑ higher is better, neither: a property of the data. threshold and delta are loss.threshold and loss.delta as training
 resolved them. Every metric has a 95 % interval: percentiles of eval.bootstrap resamples of the pictures, of whole
-groups where the data has groups (too narrow below some 30 groups, and of shares near 1 of few pictures); that of average
-precision is the jackknife's on the logit's scale, since resampling would double its bias, and a style with fewer than 5
-positives has none. [How often each holds the true
-value](../experiments/results/coverage.md) is simulated.
+groups where the data has groups (too narrow below some 30 groups, and of shares near 1 of few pictures); that of
+average precision is the jackknife's on the logit's scale, since resampling would double its bias, and a style with
+fewer than 5 positives has none. [How often each holds the true value](../experiments/results/coverage.md) is simulated.
 
 Needs: "histogram": a predicted distribution, and not defined where only the pictures' mean ratings are known; "mean": a
 predicted distribution, of the truth the mean rating is enough; "truth": the mean rating alone, no prediction; "high":

@@ -232,9 +232,11 @@ def _rgb(picture: Image.Image | np.ndarray) -> np.ndarray:
 
 def _reduced(picture: Image.Image | np.ndarray) -> np.ndarray:
     """(h, w, 3), averaged over squares of pixels, both sides still at least `INSPECTED` where they were."""
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    square = max(1, min(image.size) // INSPECTED)
-    return np.concatenate([np.asarray(band.reduce(square)) for _, band in _bands(image, square)])
+    if isinstance(picture, np.ndarray):
+        # a JPEG, decoded at its reduced size
+        return picture
+    square = max(1, min(picture.size) // INSPECTED)
+    return np.concatenate([np.asarray(band.reduce(square)) for _, band in _bands(picture, square)])
 
 
 def _bands(image: Image.Image, multiple: int) -> Iterator[tuple[int, Image.Image]]:

@@ -17,7 +17,7 @@ from PIL import Image, JpegImagePlugin
 from mtp.data.formats import exif
 from mtp.data.formats.stored import Broken, Stored, Unsupported
 
-SOI, EOI, SOS, APP0, APP1, APP14, COM = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE, 0xFE
+DHT, EOI, SOS, APP0, APP1, APP14 = 0xC4, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
 ALONE = {0x01, *range(0xD0, 0xD8)}  # markers without a length
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 HUFFMAN = {0xC0: 2, 0xC1: 2, 0xC2: 1}  # frame -> bits that each of its blocks takes at least
@@ -27,6 +27,8 @@ XMP = b"http://ns.adobe.com/xap/1.0/\0"
 MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 # how simplejpeg says that a file may be whole and it cannot decode it
 LIMITS = ("Unsupported", "Could not determine")
+GAP = 32  # zeros that are no coded picture
+END_OF_BLOCK, STANDARD = 0x00, 0x01  # a Huffman table's values
 PADDING = 3  # zeros before the end mark that may still be coded data
 
 
@@ -128,30 +130,34 @@ def _frame(parts: list[Part]) -> Frame:
 
 def _decoded(data: bytes, parts: list[Part], start: int, frame: Frame, side: int) -> Image.Image | np.ndarray:
     """Errors: Broken, Unsupported."""
-    layers = len(frame.components)
-    if frame.kind in PROGRESSIVE or data[start + 4] < layers:
+    if frame.kind in PROGRESSIVE or data[start + 4] < len(frame.components):
         _insist_on_all_scans(data, start, frame)
+    elif frame.kind in (0xC0, 0xC1):
+        _insist_on_no_gap(data, parts, start)
     try:
-        pixels = _strict(data, layers, side)
+        pixels = _strict(data, frame, side)
     except ValueError as error:
         if any(limit in str(error) for limit in LIMITS):
             return _by_pillow(_clean(data, parts, start, 0), side)
-        pixels = _once_more(data, parts, start, layers, side, str(error))
+        pixels = _once_more(data, parts, start, frame, side, str(error))
     # of four channels Pillow knows what the numbers mean
-    return pixels if layers < 4 else _by_pillow(_clean(data, parts, start, 0), side)
+    return pixels if len(frame.components) < 4 else _by_pillow(_clean(data, parts, start, 0), side)
 
 
-def _strict(data: bytes, layers: int, side: int) -> np.ndarray:
-    """Errors: ValueError at the first warning."""
-    colours = "CMYK" if layers == 4 else "RGB"
-    return simplejpeg.decode_jpeg(data, colours, min_height=side, min_width=side, strict=True)
+def _strict(data: bytes, frame: Frame, side: int) -> np.ndarray:
+    """Called with a side, at a half, a fourth or an eighth where that is enough. Errors: ValueError at a warning."""
+    colours = "CMYK" if len(frame.components) == 4 else "RGB"
+    # of fifths and the like copies of other sizes would look less alike
+    part = next((n for n in (8, 4, 2) if side and min(frame.height, frame.width) >= n * side), 1)
+    least = {"min_height": -(-frame.height // part), "min_width": -(-frame.width // part)} if part > 1 else {}
+    return simplejpeg.decode_jpeg(data, colours, strict=True, **least)
 
 
-def _once_more(data: bytes, parts: list[Part], start: int, layers: int, side: int, first: str) -> np.ndarray:
+def _once_more(data: bytes, parts: list[Part], start: int, frame: Frame, side: int, first: str) -> np.ndarray:
     """Without what does no harm; first: what was said of the file as it is."""
     for zeros in range(PADDING + 1):
         try:
-            return _strict(_clean(data, parts, start, zeros), layers, side)
+            return _strict(_clean(data, parts, start, zeros), frame, side)
         except ValueError:
             continue
     raise Broken(first)
@@ -199,6 +205,36 @@ def _scans(data: bytes, start: int) -> Iterator[tuple[int, bytes]]:
         if match is None or data[end + 1] == EOI:
             return
         at = end
+
+
+def _insist_on_no_gap(data: bytes, parts: list[Part], start: int) -> None:
+    """Errors: Broken where zeros lie within the coded data, as where a disk or a transfer lost a block.
+
+    The code of zeros alone is that of the most frequent coefficient. Where it ends a block, zeros are flat blocks and
+    honest. Else they are block after block of the lowest value in every frequency, which no picture is; as many blocks
+    as were lost, in one case of ten, which strict decoding then does not see.
+    """
+    place = data.find(bytes(GAP), start)
+    if place < 0 or _code_of_zeros(data, parts, start) == END_OF_BLOCK:
+        return
+    end = next(_scans(data, start))[0]
+    behind = len(data) - len(data[place:].lstrip(b"\0"))
+    if behind < end:
+        raise Broken(f"{behind - place} zeros lie within its coded data")
+
+
+def _code_of_zeros(data: bytes, parts: list[Part], start: int) -> int:
+    """What the code of zeros alone means among the first channel's coefficients: run of zeros and size, F.1.2.2."""
+    table = data[start + 6] & 15
+    # of a file without tables the standard's
+    meaning = STANDARD
+    for part in parts:
+        content = part.content if part.marker == DHT else b""
+        while len(content) > 17:
+            if content[0] == 0x10 | table:
+                meaning = content[17]
+            content = content[17 + sum(content[1:17]) :]
+    return meaning
 
 
 def _insist_on_all_scans(data: bytes, start: int, frame: Frame) -> None:

@@ -7,15 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mtp.data.budget import IN_FLIGHT, Hold
-from mtp.data.errors import (
-    CameraRaw,
-    Damaged,
-    EmptyFile,
-    ImageError,
-    TooLarge,
-    UnknownFormat,
-    WebPage,
-)  # fmt: skip
+from mtp.data.errors import CameraRaw, Damaged, EmptyFile, ImageError, TooLarge, UnknownFormat, WebPage
 from mtp.data.formats import avif, jpeg, others, png, raw, tiff, webp
 from mtp.data.formats.stored import BROKEN, Raw, Stored, Unsupported
 from mtp.names import shown

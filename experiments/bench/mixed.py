@@ -11,7 +11,6 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import sparse
 from scipy.optimize import LinearConstraint, milp
 
@@ -31,6 +30,7 @@ from mtp.config import Config, get_config
 from mtp.data.batches import buckets
 from mtp.data.batches.pipeline import evaluation_canvases
 from mtp.data.batches.sizes import Shape
+from mtp.data.images import upright_size
 from mtp.data.pictures import of_arrays
 from mtp.models.backbones import odd_sides
 
@@ -45,7 +45,12 @@ def vessel_sizes() -> np.ndarray | None:
     folder = (Path(given) if given else Path(__file__).parents[3] / "shared" / "data") / "vessel" / "images"
     if not folder.is_dir():
         return None
-    sizes = np.array([Image.open(file).size[::-1] for file in sorted(folder.iterdir())])
+    sizes = np.array(
+        [
+            upright_size(file.read_bytes(), file.name, get_config().data.max_decode_pixels)
+            for file in sorted(folder.iterdir())
+        ]
+    )
     return np.resize(sizes, (PICTURES, 2))
 
 

@@ -1,13 +1,17 @@
 """How many pixels are decoded at once, by all threads and by several processes, whatever the number of either."""
 
+import ctypes
 import dataclasses
 import fcntl
+import functools
+import platform
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-PIXELS = 150_000_000  # in flight; up to 15 bytes each
+PIXELS = 150_000_000  # in flight; up to 8 bytes each
+LARGE = 30_000_000  # pixels of a picture after which freed memory is given back to the system
 
 
 Hold = Callable[[int], AbstractContextManager[None]]  # pixels -> entered once they may be decoded
@@ -39,6 +43,7 @@ class Budget:
             yield
         finally:
             self._own.holds = False
+            _return_memory(pixels)
             with self._free:
                 self._held -= pixels
                 self._free.notify_all()
@@ -66,3 +71,15 @@ class Shared:
         with self.lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+            _return_memory(pixels)
+
+
+def _return_memory(pixels: int) -> None:
+    """After a large picture: glibc keeps what a thread has freed for that thread, in each that decoded one."""
+    if pixels >= LARGE and (libc := _glibc()):
+        libc.malloc_trim(0)
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mtp.data.budget import IN_FLIGHT, Hold
-from mtp.data.errors import DataError
+from mtp.data.errors import CameraRaw, Damaged, EmptyFile, ImageError, TooLarge, UnknownFormat, WebPage
 from mtp.data.formats import avif, jpeg, others, png, raw, tiff, webp
 from mtp.data.formats.stored import BROKEN, Raw, Stored, Unsupported
 from mtp.names import shown
@@ -29,34 +29,6 @@ READERS: Mapping[tuple[bytes, ...], Callable[[bytes], Stored]] = {
     (b"BM",): others.read_bmp,
 }  # fmt: skip
 KNOWN = "JPEG, PNG, WebP, TIFF, GIF, BMP, AVIF"
-
-
-class ImageError(DataError):
-    """A picture cannot be used; the message is "name: what is wrong; fix"."""
-
-
-class EmptyFile(ImageError):
-    """The file has no bytes."""
-
-
-class WebPage(ImageError):
-    """HTML or XML where a picture should be."""
-
-
-class UnknownFormat(ImageError):
-    """No picture that can be read."""
-
-
-class CameraRaw(ImageError):
-    """A camera's RAW file, whose pixels nobody has developed yet."""
-
-
-class Damaged(ImageError):
-    """A picture that cannot be decoded to its end."""
-
-
-class TooLarge(ImageError):
-    """More pixels than data.max_decode_pixels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,9 +204,11 @@ def _rgb(picture: Image.Image | np.ndarray) -> np.ndarray:
 
 def _reduced(picture: Image.Image | np.ndarray) -> np.ndarray:
     """(h, w, 3), averaged over squares of pixels, both sides still at least `INSPECTED` where they were."""
-    image = picture if isinstance(picture, Image.Image) else Image.fromarray(picture)
-    square = max(1, min(image.size) // INSPECTED)
-    return np.concatenate([np.asarray(band.reduce(square)) for _, band in _bands(image, square)])
+    if isinstance(picture, np.ndarray):
+        # a JPEG, decoded at its reduced size
+        return picture
+    square = max(1, min(picture.size) // INSPECTED)
+    return np.concatenate([np.asarray(band.reduce(square)) for _, band in _bands(picture, square)])
 
 
 def _bands(image: Image.Image, multiple: int) -> Iterator[tuple[int, Image.Image]]:

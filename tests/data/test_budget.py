@@ -106,3 +106,25 @@ def test_decoding_and_inspection_count(kind, monkeypatch):
     assert held == [8000] * 20 and watch.now == 0
     images.inspect(buffer.getvalue(), "a", 10**6, hold)
     assert len(held) == 21
+
+
+PEAK = """
+import io, resource
+from concurrent.futures import ThreadPoolExecutor
+from PIL import Image
+from mtp.data import images
+
+buffer = io.BytesIO()
+Image.new("1", (9000, 9000)).save(buffer, "PNG")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with ThreadPoolExecutor(6) as pool:
+    list(pool.map(lambda _: images.decode(buffer.getvalue(), "a", 10**8).shape, range(6)))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1000)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process' memory is counted in other units")
+def test_six_threads_take_the_memory_of_one_large_picture():
+    """81 megapixels: 81 MB in Pillow, 243 as RGB."""
+    peak = int(subprocess.run([sys.executable, "-c", PEAK], cwd=ROOT, capture_output=True, check=True).stdout)
+    assert peak < 600  # MB; without a budget 1,900

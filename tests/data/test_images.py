@@ -1,14 +1,16 @@
 """The one decoder: every kind of file that people have, and every broken one."""
 
 import io
+import os
 import struct
+import subprocess
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from mtp.data.images import Damaged, ImageError, decode, inspect, resize, upright_size
+from mtp.data.images import Damaged, ImageError, UnknownFormat, decode, inspect, resize, upright_size
 
 LIMIT = 10**8
 RNG = np.random.default_rng(0)
@@ -136,14 +138,53 @@ def test_resize_is_the_antialiased_bilinear_of_jax(size):
     np.testing.assert_allclose(resize(PIXELS, *size), theirs, atol=1.1)  # Pillow rounds after each axis
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of broken tags of a TIFF
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "TIFF", "BMP", "WEBP", "AVIF"])
+@pytest.mark.parametrize("kind", ["JPEG", "MPO", "PNG", "GIF", "TIFF", "BMP", "WEBP", "AVIF"])
 def test_a_damaged_file_of_any_kind_is_an_image_error_at_most(kind):
-    data = encoded(picture(), kind)
-    for place in RNG.integers(0, len(data) - 4, 60):
+    """And not a warning; inspection agrees with decoding, and what decoding takes has the size of its header."""
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a maker of cameras"
+    data = encoded(picture(), kind, **({} if kind in ("GIF", "BMP") else {"exif": exif}))
+    # most of them where the header is
+    for place in [*RNG.integers(0, len(data) - 4, 60), *RNG.integers(0, min(len(data) - 4, 400), 60)]:
         for damaged in (data[:place], data[:place] + RNG.bytes(4) + data[place + 4 :]):
-            for look in (upright_size, decode, inspect):
-                verdict(look, damaged)
+            size, decoded, inspected = (verdict(look, damaged) for look in (upright_size, decode, inspect))
+            assert decoded == inspected
+            if decoded == "sound":
+                assert size == "sound"
+                assert decode(damaged, "a.jpg", LIMIT).shape[:2] == upright_size(damaged, "a.jpg", LIMIT)
+
+
+OTHERS = {
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 40\n%%EndComments\nshowpage\n",
+    "EPS with a preview": b"\xc5\xd0\xd3\xc6"
+    + struct.pack("<II", 32, 60)
+    + bytes(20)
+    + b"%!PS-Adobe-3.0 EPSF-3.0\n",
+    "PDF": b"%PDF-1.7\n",
+    "WMF": b"\xd7\xcd\xc6\x9a" + bytes(80),
+    "a program": b"#!/bin/sh\ntouch /tmp/harm\n",
+}
+
+
+@pytest.mark.parametrize("data", OTHERS.values(), ids=OTHERS)
+def test_what_could_start_a_program_is_an_unknown_format(data, monkeypatch):
+    """Pillow gives EPS to Ghostscript."""
+    monkeypatch.setattr(subprocess, "Popen", None)
+    monkeypatch.setattr(os, "system", None)
+    for look in (upright_size, decode, inspect):
+        with pytest.raises(
+            UnknownFormat, match=r"^photo\.jpg: this is not a picture in a known format \(JPEG, "
+        ):
+            look(data + bytes(200), "photo.jpg", LIMIT)
+
+
+@pytest.mark.parametrize(
+    "kind", ["PPM", "TGA", "PCX", "ICO", "SGI", "JPEG2000", "DDS", "MSP", "XBM", "SPIDER"]
+)
+def test_other_formats_of_pillows_are_unknown(kind):
+    data = encoded(picture("1" if kind in ("XBM", "MSP") else "F" if kind == "SPIDER" else "RGB"), kind)
+    with pytest.raises(UnknownFormat):
+        decode(data, "photo.jpg", LIMIT)
 
 
 def verdict(look, data: bytes) -> str:

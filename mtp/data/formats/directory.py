@@ -44,11 +44,12 @@ class Layout:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """place: of the value's first byte; whole: whether the value lies within the file."""
+    """at: of its own bytes; place: of its value's first; whole: whether the value lies within the file."""
 
     tag: int
     type: int
     count: int
+    at: int
     place: int
     whole: bool
 
@@ -102,7 +103,7 @@ def _entry(data: bytes, of: Layout, at: int) -> Entry:
     place = at + of.entry - inline
     if size > inline:
         (place,) = struct.unpack_from(of.order + ("Q" if of.big else "I"), data, place)
-    return Entry(tag, kind, count, place, place + size <= len(data))
+    return Entry(tag, kind, count, at, place, place + size <= len(data))
 
 
 def numbers(data: bytes, of: Layout, entry: Entry, most: int = MOST) -> tuple[int, ...]:

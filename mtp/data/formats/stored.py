@@ -1,6 +1,7 @@
 """What a picture file holds, before its pixels are read; what keeps a file from being read."""
 
 import dataclasses
+import struct
 from collections.abc import Callable
 
 import numpy as np
@@ -19,18 +20,8 @@ class Raw(ValueError):
     """A camera's RAW file; the message says of which camera or format."""
 
 
-# what Pillow's readers raise on damaged files of the formats they know (MemoryError: its word for a bad size)
-BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    RuntimeError,
-    IndexError,
-    EOFError,
-    TypeError,
-    KeyError,
-    MemoryError,
-)
+# what Pillow's readers, and those beside this file, raise on damaged files of the formats they know
+BROKEN = (OSError, SyntaxError, ValueError, RuntimeError, IndexError, EOFError, struct.error)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -145,6 +145,8 @@ def spoil(images: Path) -> None:
         picture.save(images / "105.png")
     (images / "105.png").rename(images / "105.jpg")
     Image.new("CMYK", (64, 48)).save(images / "106.jpg")
+    exif = b"Exif\0\0nothing of the kind"
+    Image.new("RGB", (64, 48)).save(images / "107.jpg", exif=exif)
 
 
 def test_bad_pictures_are_named_and_the_rest_is_built(make_ava, tmp_path):
@@ -171,7 +173,7 @@ def test_bad_pictures_are_named_and_the_rest_is_built(make_ava, tmp_path):
     # a PNG under a .jpg name and CMYK are read like others
     for name in ("105", "106"):
         assert data.read(data.images.index(name)) == (download / "images" / f"{name}.jpg").read_bytes()
-    for kind in ("PNG RGB", "JPEG CMYK"):
+    for kind in ("PNG RGB", "JPEG CMYK", "JPEG RGB with damaged EXIF"):
         assert f"1 pictures are {kind}, kept as they are" in said
 
 

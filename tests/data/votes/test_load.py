@@ -156,11 +156,13 @@ def test_broken_pictures_are_an_error_or_a_counted_skip(tmp_path):
     assert data.images == ("a.png", "c.png") and len(data.skipped) == 1
 
 
-def test_where_pictures_may_be_skipped_they_are_read_to_their_end(tmp_path):
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"])
+def test_where_pictures_may_be_skipped_they_are_read_to_their_end(tmp_path, end):
+    """Also one that was closed again, which decoders are content with."""
     folder(tmp_path, GOOD)
     Image.new("RGB", (50, 40), "teal").save(tmp_path / "b.png", "JPEG")
     whole = (tmp_path / "b.png").read_bytes()
-    (tmp_path / "b.png").write_bytes(whole[:-20])
+    (tmp_path / "b.png").write_bytes(whole[:-20] + end)
     assert len(votes.load(tmp_path)) == 3  # the header is whole; decoding will stop the run
     data = votes.load(tmp_path, max_skipped=0.34)
     assert data.images == ("a.png", "c.png")

@@ -49,19 +49,20 @@ def of_arrays(arrays: Sequence[np.ndarray]) -> Pictures:
 
 
 def _measured(name: str, paths: Mapping[str, Path], max_pixels: int) -> Pictures:
-    """The files whose header can be read, sorted by name. Errors: DataError where none can."""
+    """The files that are whole pictures, sorted by name. Errors: DataError where none is."""
 
     def measure(named: str) -> images.Header | str:
         if any("\udc80" <= sign <= "\udcff" for sign in named):  # bytes that Python could not read
             return f"{shown(named)}: the file's name must be UTF-8 to stand in a table; rename it"
         try:
-            return images.header(paths[named].read_bytes(), named, max_pixels)
+            seen = images.inspect(paths[named].read_bytes(), named, max_pixels)
         except images.ImageError as error:
             return str(error)
         except OSError as error:
             return (
                 f"{shown(named)}: the file cannot be read ({error.strerror}); correct its path or permissions"
             )
+        return images.Header(seen.height, seen.width, seen.exif_whole)
 
     names = sorted(paths)
     with ThreadPoolExecutor() as pool:

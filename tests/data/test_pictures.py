@@ -76,11 +76,19 @@ def test_files_that_cannot_be_read_are_named_with_the_reason_and_left_out(tmp_pa
         assert told.startswith(expected)
 
 
-def test_a_damaged_picture_is_found_when_it_is_decoded(tmp_path):
-    """Headers alone are read before."""
+def test_a_damaged_picture_is_left_out_though_its_header_is_whole(tmp_path):
+    """An album is not given up for one of its pictures."""
     whole = save(tmp_path / "a.jpg", 90, 100).read_bytes()
-    (tmp_path / "a.jpg").write_bytes(whole[:-40])
+    (tmp_path / "b.jpg").write_bytes(whole[:-40])
     found = pictures.of_folder(tmp_path, LIMIT)
+    assert found.images == ("a.jpg",)
+    assert found.skipped[0].startswith("b.jpg: the file is damaged or cut short")
+
+
+def test_a_picture_that_is_damaged_meanwhile_is_an_error_that_names_it(tmp_path):
+    whole = save(tmp_path / "a.jpg", 90, 100).read_bytes()
+    found = pictures.of_folder(tmp_path, LIMIT)
+    (tmp_path / "a.jpg").write_bytes(whole[:-40])
     with pytest.raises(DataError, match=r"a\.jpg: the file is damaged"):
         found.pixels(0, LIMIT)
 

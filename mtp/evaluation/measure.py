@@ -71,15 +71,15 @@ def measure(
 ) -> Cells:
     """name -> value, low, high, n, better, in the table's order; None where undefined.
 
-    runs: of the same pictures in one order; of several, the value is the mean, and the interval counts how
-    they differ (not that of average precision). resamples: 0 for values without intervals.
+    runs: of the same pictures in one order; of several, the value is the mean, and the interval counts how they differ
+    (not that of average precision). resamples: 0 for values without intervals.
     A metric whose label is not known has no cell; where only means are known, one that needs histograms has an empty
     one.
     """
     cells = _resampled(runs, groups, resamples, seed, table)
     for metric in table.values():
         if metric.per == "style" and runs[0].knows(metric.label):
-            cells |= _of_styles(metric, runs, groups if resamples else (), seed)
+            cells |= _of_styles(metric, runs, groups, seed, limited=resamples > 0)
     return _in_order(cells | _undefined(runs[0], table), table, runs[0].style_names)
 
 
@@ -155,8 +155,10 @@ def _statistic(metric: Metric, sample: Sample) -> Part:
     return Part([Column(metric.name, metric.better, len(rows), value)], resampled)
 
 
-def _of_styles(metric: Metric, runs: Sequence[Sample], groups: Sequence[str] | None, seed: int) -> Cells:
-    """The mean over styles and each style's value, with the jackknife's intervals; groups: () for no intervals.
+def _of_styles(
+    metric: Metric, runs: Sequence[Sample], groups: Sequence[str] | None, seed: int, *, limited: bool
+) -> Cells:
+    """The mean over styles and each style's value; limited: with the jackknife's intervals.
 
     A style with fewer than `FEW_POSITIVES` pictures has none: it would be too narrow.
     """
@@ -167,9 +169,8 @@ def _of_styles(metric: Metric, runs: Sequence[Sample], groups: Sequence[str] | N
         return _with_mean(np.mean([styles(weights) for styles in asked], axis=0))
 
     values = statistic(np.ones(len(rows)))
-    if groups == ():
-        limits = np.full((len(values), 2), np.nan)
-    else:
+    limits = np.full((len(values), 2), np.nan)
+    if limited:
         grouped = None if groups is None else [groups[row] for row in rows.tolist()]
         limits = jackknife_of_shares(statistic, len(rows), grouped, seed)
         limits[1:][runs[0].styles[rows].sum(axis=0) < FEW_POSITIVES] = np.nan

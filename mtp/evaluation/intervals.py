@@ -53,11 +53,11 @@ def jackknife_of_shares(
     the logit's scale, where the error is s / (c (1 - c)), as a share leaves 0..1 on neither side.
     """
     place = np.arange(pictures) if groups is None else _places(groups)
-    units = int(place.max()) + 1 if pictures else 0
-    blocks = min(BLOCKS, units)
+    count = units(pictures, groups)
+    blocks = min(BLOCKS, count)
     if blocks < 2:
         return np.full((len(statistic(np.ones(pictures))), 2), np.nan)
-    block = (np.random.default_rng([seed, 5]).permutation(units) % blocks)[place]
+    block = (np.random.default_rng([seed, 5]).permutation(count) % blocks)[place]
     value = statistic(np.ones(pictures))
     left = np.array([statistic((block != b).astype(np.float64)) for b in range(blocks)])
     middle = left.mean(axis=0)

@@ -121,7 +121,7 @@ def test_style_labels_train_and_are_tested_apart(finished):
 
 def test_the_fitted_reliability_lies_with_the_checkpoint(finished):
     _, workdir, _ = finished
-    meta = next((workdir / "checkpoints").glob("*/meta/metadata"))
+    meta = next((workdir / "checkpoints").glob("*/meta.json"))
     fitted = json.loads(meta.read_text())["facts"]["reliability"]
     assert fitted["kind"] == "variance" and fitted["median"] > 0
 

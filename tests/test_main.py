@@ -17,6 +17,7 @@ from mtp.evaluation import metrics, statistics
 from mtp.evaluation.samples import Criteria
 from tests import runs
 from tests.runs import ROOT, make_folder, run
+from tests.runs import evaluate as evaluate_command
 
 pytestmark = pytest.mark.slow
 
@@ -27,12 +28,8 @@ def data(tmp_path_factory) -> Path:
 
 
 def command(workdir: Path, data: Path | None, *options: str) -> list[str]:
-    """The command that trains the tiny network."""
-    return runs.train(workdir, data, *options, module="mtp.main")
-
-
-def evaluate_command(workdir: Path, *options: str) -> list[str]:
-    return runs.evaluate(workdir, *options, module="mtp.main")
+    """The command that trains the small network, with all that it leaves."""
+    return runs.train(workdir, data, "--config.log.tensorboard=True", *options)
 
 
 def run_until(arguments: list[str], pattern: str, signum: int) -> None:
@@ -193,8 +190,10 @@ from mtp.data.load import load
 from mtp.evaluation import plan
 from mtp.inference import columns
 from mtp.runtime import settings
+from tests.runs import small_backbone
 workdir = Path({str(workdir)!r})
-predictor = mtp.Predictor.load(workdir)
+with small_backbone():
+    predictor = mtp.Predictor.load(workdir)
 settings.configure(predictor.config)
 dataset = load(predictor.config.data)
 found = predictor.predict(dataset, dataset.indices("test"), canvases=plan.canvases(predictor, dataset))

@@ -24,7 +24,7 @@ def resamples_of(
     """Chunks (R, N) of `resamples` rows in all: how often each picture is drawn; groups are drawn as a whole."""
     rng = np.random.default_rng([seed, 2])
     place = None if groups is None else _places(groups)
-    count = pictures if place is None else int(place.max()) + 1
+    count = units(pictures, groups)
     rows = max(1, CHUNK // pictures)
     for start in range(0, resamples, rows):
         # as a multinomial draw of equal probabilities, in a fifteenth of its time

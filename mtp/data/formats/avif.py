@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from PIL import AvifImagePlugin, Image
 
 from mtp.data.formats import exif
-from mtp.data.formats.stored import BROKEN, Broken, Stored
+from mtp.data.formats.stored import Broken, Stored, decodes
 
 # an item of EXIF in the list of items: its orientation does not count beside the file's own
 EXIF_ITEM = re.compile(rb"(infe[\2\3].{3}(?:.{2}|.{4}).{2})Exif", re.DOTALL)
@@ -46,17 +46,9 @@ def _loaded(image: AvifImagePlugin.AvifImageFile, data: bytes) -> Image.Image:
     image.load()
     # of an animation the frames lie elsewhere
     shorter = None if image.is_animated else _shortened(data)
-    if shorter is not None and _decodes(shorter):
+    if shorter is not None and decodes(AvifImagePlugin.AvifImageFile, shorter):
         raise Broken("its coded data does not end with its pixels")
     return image
-
-
-def _decodes(data: bytes) -> bool:
-    try:
-        AvifImagePlugin.AvifImageFile(io.BytesIO(data)).load()
-    except BROKEN:
-        return False
-    return True
 
 
 def _shortened(data: bytes) -> bytes | None:

@@ -1,6 +1,7 @@
 """What a picture file holds, before its pixels are read; what keeps a file from being read."""
 
 import dataclasses
+import io
 import struct
 from collections.abc import Callable
 
@@ -22,6 +23,15 @@ class Raw(ValueError):
 
 # what Pillow's readers, and those beside this file, raise on damaged files of the formats they know
 BROKEN = (OSError, SyntaxError, ValueError, RuntimeError, IndexError, EOFError, struct.error)
+
+
+def decodes(reader: Callable[[io.BytesIO], Image.Image], data: bytes) -> bool:
+    """Whether one of Pillow's readers comes to the end of the picture in these bytes."""
+    try:
+        reader(io.BytesIO(data)).load()
+    except BROKEN:
+        return False
+    return True
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from PIL import Image, WebPImagePlugin
 
 from mtp.data.formats import exif, vp8
-from mtp.data.formats.stored import BROKEN, Broken, Stored
+from mtp.data.formats.stored import Broken, Stored, decodes
 
 CODED = (b"VP8 ", b"VP8L")
 SPARE = 8  # bytes at the end that an encoder may have added
@@ -85,7 +85,7 @@ def _coded_size(name: bytes, coded: bytes) -> tuple[int, int]:
 def _loaded(data: bytes, still: Sequence[Chunk]) -> Image.Image:
     image = WebPImagePlugin.WebPImageFile(io.BytesIO(data))
     image.load()
-    if any(_decodes(shorter) for shorter in _shortened(still)):
+    if any(decodes(WebPImagePlugin.WebPImageFile, shorter) for shorter in _shortened(still)):
         raise Broken("its coded data does not end with its pixels")
     return image
 
@@ -113,11 +113,3 @@ def _file(chunks: Sequence[Chunk]) -> bytes:
         for name, content in chunks
     )
     return b"RIFF" + (4 + len(body)).to_bytes(4, "little") + b"WEBP" + body
-
-
-def _decodes(data: bytes) -> bool:
-    try:
-        WebPImagePlugin.WebPImageFile(io.BytesIO(data)).load()
-    except BROKEN:
-        return False
-    return True

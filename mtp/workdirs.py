@@ -10,6 +10,7 @@ from typing import Any
 from mtp.config import OPTIONS, Config, Reach, check, configured, flat, get_config
 from mtp.evaluation.plan import size_rules
 from mtp.files import DamagedFileError, read_json, write_json
+from mtp.native import choice
 from mtp.options import known
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
 
@@ -63,6 +64,22 @@ def _stored(workdir: Path) -> dict[str, Any] | None:
     return None
 
 
+def as_begun(config: Config, workdir: Path) -> Config:
+    """run.native=auto as it was when the run began, where there is a checkpoint to go on from.
+
+    The paths' last digits differ, and a run that is resumed ends as one that was never stopped. Asked for by its value,
+    another path is taken, and a line says so.
+    """
+    stored = flat(_stored(workdir) or {}) if holds_checkpoint(workdir) else {}
+    begun, wanted = stored.get("run.native", "auto"), config.run.native
+    if begun in ("auto", wanted):
+        return config
+    if wanted == "auto":
+        return choice.with_native(config, begun)
+    print(f"note: this run began with run.native={begun}; from here on its last digits are those of {wanted}")
+    return config
+
+
 def _fixed(name: str) -> bool:
     # an option that no longer exists may have shaped anything
     return name not in OPTIONS or OPTIONS[name].reach.fixed
@@ -88,14 +105,15 @@ def holds_checkpoint(workdir: Path) -> bool:
 def stored_config(workdir: Path, overrides: Mapping[str, Any]) -> Config:
     """The configuration that a workdir was trained with, and the overrides that evaluation allows.
 
-    Where data.dir names another folder, what described the old one is forgotten.
+    Where data.dir names another folder, what described the old one is forgotten. A run on native kernels is evaluated
+    on them where they can be used.
     Errors: UsageError where there is none; ConfigError naming every option that cannot be, or belongs to the training.
     """
     stored = _stored(workdir)
     if not stored:
         raise UsageError(f"{workdir} must be a finished workdir; it has no {CONFIG}")
     there = flat(get_config()) | flat(stored)
-    values = {**there, **_of_other_data(there, overrides), **overrides}
+    values = {**choice.for_inference(there), **_of_other_data(there, overrides), **overrides}
     trained = [name for name in overrides if name in OPTIONS and OPTIONS[name].reach is Reach.TRAINING]
     taken = "--mode=evaluate takes options of the data and the evaluation only"
     check(values, known(), [f"{name} belongs to the training; {taken}" for name in trained])

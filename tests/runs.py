@@ -84,7 +84,8 @@ def make_folder(path: Path, pictures: int, seed: int, k: int = 5, styles: bool =
 OPTIONS = {
     "input.sizes": "((48,64),)", "input.batch_size": 8, "model.fcn_hidden": 16, "train.epochs": 2.0,
     "train.eval_every_epochs": 1.0, "train.save_every_steps": 3, "eval.size": "native", "eval.canvases": 1,
-    "eval.bootstrap": 50, "optim.ema_decay": 0.9, "log.every_steps": 1, "run.compile_cache": CACHE / "xla-tests",
+    "eval.bootstrap": 50, "optim.ema_decay": 0.9, "log.every_steps": 1, "run.native": "off",
+    "run.compile_cache": CACHE / "xla-tests",
 }  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def test_a_run_leaves_everything(finished):
     ):
         assert (workdir / name).exists(), name
     assert list((workdir / "tensorboard").iterdir())
-    assert "8 steps of 8 pictures, 1 programs to compile" in printed
+    assert "8 steps of 8 pictures on the plain path, 1 programs to compile" in printed
     assert "training warps aspect ratios" in printed
     for row in ("model", "uniform", "mean histogram", "vote noise"):
         assert re.search(rf"^{row} ", printed, re.M), printed

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from mtp.config import OPTIONS, ConfigError, Reach, flat, get_config
+from mtp.config import OPTIONS, ConfigError, Reach, configured, flat, get_config
 from mtp.files import DamagedFileError
 from mtp.runtime.checkpoint import Checkpoints
 from mtp.workdirs import (
     UsageError,
+    as_begun,
     claim,
     compare,
     evaluation_folder,
@@ -244,3 +245,41 @@ def test_evaluations_do_not_overwrite_one_another(tmp_path):
         content = {"config": json.loads(config.to_json())}
         (folders[-1] / "results.json").write_text(json.dumps(content))
     assert [f.name for f in folders] == ["photos-test", "photos-test-2", "photos-test"]
+
+
+def begun(workdir, native):
+    saved(workdir)
+    claim(configured({"data.dir": "photos", "run.native": native}), workdir)
+    return workdir
+
+
+@pytest.mark.parametrize("native", ["on", "off"])
+def test_a_run_goes_on_by_the_path_on_which_it_began(tmp_path, capsys, native):
+    assert as_begun(configured({}), begun(tmp_path, native)).run.native == native
+    assert as_begun(configured({"run.native": native}), tmp_path).run.native == native
+    assert capsys.readouterr().out == ""
+
+
+def test_another_path_is_taken_where_it_is_asked_for_and_said(tmp_path, capsys):
+    assert as_begun(configured({"run.native": "off"}), begun(tmp_path, "on")).run.native == "off"
+    assert (
+        "this run began with run.native=on; from here on its last digits are those of off"
+        in capsys.readouterr().out
+    )
+
+
+def test_before_the_first_checkpoint_a_run_has_no_path(tmp_path):
+    claim(configured({"run.native": "off"}), tmp_path)
+    assert as_begun(configured({}), tmp_path).run.native == "auto"
+
+
+def test_a_run_that_began_on_an_accelerator_has_no_path_on_cpus(tmp_path):
+    assert as_begun(configured({}), begun(tmp_path, "auto")).run.native == "auto"
+
+
+@pytest.mark.parametrize(
+    ("trained", "given", "taken"),
+    [("on", {}, "auto"), ("off", {}, "off"), ("on", {"run.native": "off"}, "off")],
+)
+def test_a_run_on_kernels_may_be_evaluated_without_them(tmp_path, trained, given, taken):
+    assert stored_config(begun(tmp_path, trained), given).run.native == taken

@@ -39,7 +39,7 @@ def training(cache: str, native: bool, folder: str) -> Run:
     """Seconds until all programs of the training step are there."""
     ours.cached(cache)
     config = get_config()
-    config.run.native = native
+    config.run.native = "on" if native else "off"
     config.data.dir, config.input.batch_size = folder, BATCH
     ours.need_kernels(config)  # without them the row is skipped
     built = experiment.prepare(config)
@@ -56,7 +56,7 @@ def forward(cache: str, native: bool) -> Run:
     """Seconds until the forward program of a canvas batch is there, less its run."""
     ours.cached(cache)
     config = get_config()
-    config.run.native = native
+    config.run.native = "on" if native else "off"
     predictor = ours.predictor(config)
     run = functools.partial(ours.answer, predictor, ours.batch_of(predictor, (224, 224), 8))
 

@@ -215,7 +215,8 @@ def model_programs(is_native: bool, backbone: str) -> dict[str, tuple[Run, float
     """Forward pass and training step with their seconds of compilation."""
     size, batch = MODELS[backbone]
     config = get_config()
-    config.model.backbone, config.run.native, config.input.batch_size = backbone, is_native, batch
+    config.model.backbone, config.input.batch_size = backbone, batch
+    config.run.native = "on" if is_native else "off"
     predictor = ours.predictor(config)
     given = predictor.variables, jax.device_put(ours.batch_of(predictor, size, batch))
     probabilities: Any = predictor.programs.probabilities  # jitted already, with our compiler options

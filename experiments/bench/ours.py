@@ -27,7 +27,7 @@ from mtp.training.state import TrainState, initial_state
 from mtp.training.step import TrainStep
 
 RATINGS = 10
-PATHS = {"plain": False, "native kernel": True}  # run.native; the kernel is built by python -m mtp.native
+PATHS = {"plain": False, "native kernel": True}  # whether with the kernels
 
 
 def cached(folder: str = str(CACHE / "xla")) -> None:
@@ -39,16 +39,16 @@ def cached(folder: str = str(CACHE / "xla")) -> None:
 def trunk_and_linear_head(native: bool, **model: Any) -> Config:
     """The same work as the peers': NASNet-A Mobile, global average pooling, one linear layer."""
     c = get_config()
-    c.run.native = native
+    c.run.native = "on" if native else "off"
     c.model.columns, c.model.tasks = ("gap",), ("distribution",)
     c.model.update(model)
     return c
 
 
 def need_kernels(config: Config) -> None:
-    """Errors: Missing where the native kernel is asked for and not built."""
+    """Errors: Missing where the native kernels are asked for and cannot be used."""
     try:
-        if config.run.native:
+        if config.run.native == "on":
             library.load()
     except ConfigError as error:
         raise Missing(str(error)) from error

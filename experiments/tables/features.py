@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from mtp import files, workdirs
+from mtp import files, native, workdirs
 from mtp.config import Config, ConfigError, configured, flat, get_config
 from mtp.data import means
 from mtp.data.load import load
@@ -179,6 +179,7 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
     else:
         config = workdirs.stored_config(Path(backbone), options)
     settings.configure(config)
+    config = native.resolved(config)
     dataset = load(config.data)
     found = published(backbone, config, dataset) if weights else of_workdir(Path(backbone), config, dataset)
     return extract(found, dataset, out)

@@ -5,7 +5,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from mtp import workdirs
+from mtp import native, workdirs
 from mtp.commands.overlap import refuse_overlap
 from mtp.commands.report import report
 from mtp.config import Config
@@ -22,6 +22,7 @@ from mtp.workdirs import UsageError
 
 def evaluate(config: Config, workdir: Path, given: Mapping[str, Any], *, allow_overlap: bool) -> None:
     """given: options of the command line."""
+    config = native.resolved(config)
     predictor, dataset = Predictor.load(workdir, config=config), load(config.data)
     if dataset.ratings != predictor.facts.ratings:
         raise UsageError(
@@ -45,7 +46,7 @@ def evaluate(config: Config, workdir: Path, given: Mapping[str, Any], *, allow_o
 
 def predict(config: Config, workdir: Path, folder: Path) -> None:
     """predictions.csv of every picture in and below a folder, by a workdir's best checkpoint."""
-    predictor = Predictor.load(workdir, config=config)
+    predictor = Predictor.load(workdir, config=native.resolved(config))
     pictures = picture_files.of_folder(folder, config.data.max_decode_pixels)
     for message in pictures.skipped:
         print(f"note: left out: {message}")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mtp import files, workdirs
+from mtp import files, native, workdirs
 from mtp.commands.overlap import refuse_overlap
 from mtp.commands.report import report, show
 from mtp.config import Config
@@ -37,6 +37,7 @@ def train(config: Config, workdir: Path, stop: Stop, *, allow_overlap: bool) -> 
 
 
 def _train(config: Config, workdir: Path, stop: Stop, allow_overlap: bool) -> None:
+    config = native.resolved(workdirs.as_begun(config, workdir))
     built = experiment.prepare(config)
     notes = plan.check(built.predictor, built.dataset)
     # before any work on the pictures, since a download may fail
@@ -105,7 +106,8 @@ def announce(built: Training, notes: Sequence[str]) -> None:
         print(
             f"training warps aspect ratios by a factor of {middle:.3f} (median), {high:.3f} (95th percentile)"
         )
+    path = {"on": " on the native kernels", "off": " on the plain path"}.get(c.run.native, "")
     print(
-        f"{built.steps} steps of {c.input.batch_size} pictures, {len(built.plan.shapes)} programs to compile",
+        f"{built.steps} steps of {c.input.batch_size} pictures{path}, {len(built.plan.shapes)} programs to compile",
         flush=True,
     )

@@ -159,9 +159,13 @@ _RECORDS = (
            "the algorithm", "ours; section 4.5: adam"),
     Option("optim.trunk_rate", 1e-4, Real(low=0), TRAINING,
            "learning rate of the backbone", "ours; section 3.1: .01"),
-    Option("optim.heads_rate", 1e-5, Real(low=0), TRAINING,
-           "learning rate of the columns; with .001 Adam moves a logit by up to 27 a step: rate x 27,456 SPP features "
-           "of about one", "ours; section 3.1: .001"),
+    Option("optim.heads_rate", 3e-4, Real(low=0), TRAINING,
+           "learning rate of the columns; under optim.heads_rate_by=fan_in that of a layer of 1,000 inputs",
+           "ours; section 3.1: .001"),
+    Option("optim.heads_rate_by", "fan_in", Choice("fan_in", "one"), TRAINING,
+           "fan_in: a layer of n inputs has heads_rate x 1,000 / n, so that Adam's step, the rate for each weight, "
+           "moves the logits of all columns alike (SPP has 27,456 inputs, GAP 1,056); one: heads_rate for all",
+           "ours; section 3.1: one"),
     Option("optim.sigma_rate", 1e-3, Real(low=0), TRAINING,
            "learning rate of log sigma"),
     Option("optim.schedule", "cosine", Choice("cosine", "constant"), TRAINING,
@@ -221,8 +225,9 @@ _RECORDS = (
            "of the data axis; 0: all", unit="devices"),
     Option("run.deterministic", False, Boolean(), NOTHING,
            "bit-identical reruns on GPUs, slower"),
-    Option("run.native", False, Boolean(), NOTHING,
-           "the trunk on CPUs by the kernels of `python -m mtp.native`"),
+    Option("run.native", "auto", Choice("auto", "on", "off"), NOTHING,
+           "the trunk on CPUs by native kernels; auto: a run goes on as it began; else where they can be built, which "
+           "takes seconds once, and agree with the plain path in a self-check"),
     Option("run.compile_cache", "", Location("a folder"), NOTHING,
            'of compiled programs; "": the user\'s cache folder'),
 )

@@ -24,6 +24,7 @@ from mtp.inference.models import build_model
 from mtp.inference.predictions import Predictions
 from mtp.inference.programs import Program, Programs
 from mtp.models.model import Model, Variables
+from mtp.native import choice
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
 from mtp.runtime.mesh import data_mesh, put_batch, replicated, replicated_shapes
 from mtp.runtime.settings import compiler_options
@@ -58,14 +59,14 @@ class Predictor:
     def load(cls, workdir: Path, *, step: int | None = None, config: Config | None = None) -> "Predictor":
         """The network that a workdir holds: its best checkpoint, or that of `step`.
 
-        config: other options than it was trained with, of data, eval and run. Nothing is written; optimiser and
-        counters are not read. Errors: CheckpointError where there is none, it is damaged or does not fit.
+        config: other options than it was trained with, of data, eval and run, run.native resolved. Nothing is written;
+        optimiser and counters are not read. Errors: CheckpointError where there is none, it is damaged or does not fit.
         """
         checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
         try:
             step = checkpoints.best_known_step() if step is None else step
             meta = checkpoints.meta(step)
-            options: Config = configured(flat(meta["config"])) if config is None else config
+            options = choice.resolved(_options(meta)) if config is None else config
             facts = Facts.from_json(meta["facts"])
             model = build_model(options, facts)
             shapes = jax.eval_shape(model.init, options.seed)
@@ -109,7 +110,7 @@ class Predictor:
         """A predictor of parts that are there already."""
         trained = np.zeros(0, np.uint64) if trained is None else trained
         programs = Programs(
-            model, facts.style_kind, native=config.run.native, precision=config.model.precision
+            model, facts.style_kind, native=config.run.native == "on", precision=config.model.precision
         )
         return cls(config, facts, model, mesh, variables, trained, step, meta or {}, programs)
 
@@ -233,6 +234,11 @@ class Predictor:
             pictures, indices, sizes, canvases, view, self.config, self.model.min_side
         ):
             yield places, jax.device_get(program(self.variables, put_batch(inputs, self.mesh)))
+
+
+def _options(meta: Mapping[str, Any]) -> Config:
+    """As trained."""
+    return configured(choice.for_inference(flat(meta["config"])))
 
 
 def _trained_pictures(path: Path, sha256: str) -> np.ndarray:

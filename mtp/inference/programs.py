@@ -21,11 +21,11 @@ class Programs:
     """The jitted functions (variables, inputs) -> arrays by name; jax compiles each once a canvas shape.
 
     native: the network runs on the kernels of `mtp.native`. precision: model.precision.
-    Errors: ConfigError where native kernels are not built.
+    Errors: ConfigError where the kernels cannot be built.
     """
 
     def __init__(self, model: Model, style_kind: str, *, native: bool, precision: str):
-        if native:
+        if native and jax.default_backend() == "cpu":
             library.load()  # now, not when the first picture has been read
         self._model, self._style_kind, self._native, self._precision = model, style_kind, native, precision
 

@@ -1,24 +1,15 @@
-"""python -m mtp.native: build the kernels for this machine, and say where they lie."""
-
-import sys
-import time
+"""python -m mtp.native: build the kernels for this machine and check them, which run.native=auto does, too."""
 
 from mtp.config import ConfigError
-from mtp.native.library import build
+from mtp.native import library
 from mtp.processes import ending
 
 
 def main() -> None:
-    """Build and say where."""
-    started = time.perf_counter()
-    try:
-        path = build()
-    except ConfigError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {ending.explained(error)}")
-    print(f"{path}, {time.perf_counter() - started:.0f} s; used with --config.run.native=True")
+    """Build, check, and say where they lie."""
+    with ending.in_a_line(ConfigError):
+        print(f"{library.ensure()}: built, and as the plain path")
 
 
 if __name__ == "__main__":
-    main()
+    ending.run(main)

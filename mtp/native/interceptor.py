@@ -40,14 +40,14 @@ def accelerated(function: F) -> F:
     """The function, traced so that its modules run on the kernels; their gradients may be taken inside or outside.
 
     Elsewhere than on CPUs, and while parameters are initialised, all stays as it is.
-    Errors: ConfigError where the kernels are not built.
+    Errors: ConfigError where the kernels cannot be built.
     """
+    if jax.default_backend() != "cpu":
+        return function
     library.load()
 
     @functools.wraps(function)
     def with_kernels(*arguments: Any, **named: Any) -> Any:
-        if jax.default_backend() != "cpu":
-            return function(*arguments, **named)
         with _in_use(True), nn.intercept_methods(_intercept):
             return function(*arguments, **named)
 

@@ -157,7 +157,7 @@ def build_step(
 ) -> TrainStep:
     """The training step of a network."""
     pretrained = bool(config.model.weights)
-    return TrainStep(model, objective, optimiser, config, pretrained, native=config.run.native)
+    return TrainStep(model, objective, optimiser, config, pretrained, native=config.run.native == "on")
 
 
 def training_view(config: Config, model: Model) -> View:

@@ -15,5 +15,4 @@ def kernels() -> None:
     compiler = shlex.split(os.environ.get("CXX", "c++"))[0]
     if not shutil.which(compiler):
         pytest.skip(f"no C++ compiler ({compiler}) to build the native kernels with")
-    library.build()
     library.load()

@@ -260,7 +260,7 @@ def facts():
 def test_the_configuration_chooses_the_path(is_native):
     """Of predictions and of training."""
     config = get_config()
-    config.model.backbone, config.run.native = "tiny", is_native
+    config.model.backbone, config.run.native = "tiny", "on" if is_native else "off"
     model = build_model(config, facts())
     variables = jax.eval_shape(model.init, 0)
     predictor = Predictor.of(config, facts(), model, variables, mesh=data_mesh(1))

@@ -26,6 +26,7 @@ def get_config():
     c.optim.name = "adam"
     c.optim.trunk_rate = 0.01
     c.optim.heads_rate = 0.001
+    c.optim.heads_rate_by = "one"
     c.optim.schedule = "constant"
     c.optim.warmup_epochs = 0.0
     c.optim.clip_norm = 0.0

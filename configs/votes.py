@@ -21,7 +21,7 @@ def get_config():
     c.loss.smoothing = 0.35
 
     c.optim.trunk_rate = 1e-3
-    c.optim.heads_rate = 3e-5
+    c.optim.heads_rate = 2.25e-4
     c.optim.ema_decay = 0.99
 
     c.train.epochs = 15.0

@@ -1,5 +1,6 @@
 """Optimiser: groups of parameters, each with its own rate and schedule."""
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -12,13 +13,15 @@ from mtp.config import Config
 GROUPS = ("trunk", "heads", "sigma")
 Transforms = dict[Hashable, optax.GradientTransformation]
 ALWAYS = -1  # freeze_steps of a backbone that never trains
+HEADS_INPUTS = 1000  # of the layer whose rate optim.heads_rate is
 
 
 def rates(config: Config, steps: int, steps_per_epoch: int) -> dict[str, optax.Schedule]:
     """Learning rate of each group against the step: linear warm-up, then cosine to zero or constant.
 
     Step t of w warm-up steps has rate peak (t + 1) / (w + 1); then cosine is
-    peak (1 + cos(pi (t - w) / (steps - w))) / 2.  The trunk's is zero while it is frozen.
+    peak (1 + cos(pi (t - w) / (steps - w))) / 2.  The trunk's is zero while it is frozen; `by_fan_in` shares out the
+    heads'.
     """
     warmup = min(round(config.warmup_epochs * steps_per_epoch), max(steps - 1, 0))
     peaks = {"trunk": config.trunk_rate, "heads": config.heads_rate, "sigma": config.sigma_rate}
@@ -70,9 +73,10 @@ def build(
     frozen = {name: start for name, start in starts.items() if name in found}
     schedules = rates(config, steps, steps_per_epoch)
     gates: Transforms = {name: _from_step(optax.identity(), start) for name, start in frozen.items()}
-    moves: Transforms = {
-        name: _from_step(_adam(config, schedules[name], start), start) for name, start in frozen.items()
-    }
+    steps_of = {name: _adam(config, schedules[name], start) for name, start in frozen.items()}
+    if "heads" in steps_of and config.heads_rate_by == "fan_in":
+        steps_of["heads"] = optax.chain(steps_of["heads"], optax.stateless(_shared_by_fan_in))
+    moves: Transforms = {name: _from_step(steps_of[name], start) for name, start in frozen.items()}
     clip = optax.clip_by_global_norm(config.clip_norm) if config.clip_norm else optax.identity()
     return optax.chain(optax.partition(gates, groups), clip, optax.partition(moves, groups))
 
@@ -88,6 +92,21 @@ def _adam(config: Config, rate: optax.Schedule, start: int) -> optax.GradientTra
     if config.name == "adamw":
         steps.insert(1, optax.add_decayed_weights(config.weight_decay, mask=_decayed))
     return optax.chain(*steps)
+
+
+def by_fan_in(params: Any) -> Any:
+    """Each parameter's share of optim.heads_rate: 1,000 / n in a layer of n inputs, its bias included.
+
+    Adam moves every weight by about its rate; a logit, the sum of n features times their weights, moves n times as far.
+    """
+    inputs: dict[Any, int] = {}
+    for (*layer, _), array in jax.tree.leaves_with_path(params):
+        inputs[tuple(layer)] = max(inputs.get(tuple(layer), 1), math.prod(array.shape[:-1]))
+    return jax.tree.map_with_path(lambda path, _: HEADS_INPUTS / inputs[path[:-1]], params)
+
+
+def _shared_by_fan_in(updates: Any, _: Any) -> Any:
+    return jax.tree.map(lambda update, share: update * share, updates, by_fan_in(updates))
 
 
 def _from_step(inner: optax.GradientTransformation, freeze_steps: int) -> optax.GradientTransformation:

@@ -16,7 +16,9 @@ STEPS, EPOCH = 100, 10
 
 def config(**changes):
     c = get_config().optim
-    c.update({"schedule": "constant", "warmup_epochs": 0.0, "clip_norm": 0.0, **changes})
+    c.update(
+        {"schedule": "constant", "warmup_epochs": 0.0, "clip_norm": 0.0, "heads_rate_by": "one", **changes}
+    )
     return c
 
 
@@ -115,6 +117,55 @@ def test_later_steps_are_adams_recursion(params):
         mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g**2
     expected = -0.003 * (mean / (1 - 0.9**3)) / (np.sqrt(square / (1 - 0.999**3)) + 1e-8)
     np.testing.assert_allclose(last, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_by_fan_in_a_layers_steps_are_those_of_one_rate_times_a_thousand_over_its_inputs(name, weight_decay):
+    shapes = {
+        "gap": {"style": {"kernel": (4, 3), "bias": (3,)}},
+        "fcn": {
+            "hidden": {"kernel": (1, 1, 4, 8), "bias": (8,)},
+            "style": {"kernel": (1, 1, 8, 3), "bias": (3,)},
+        },
+        "spp": {"style": {"kernel": (104, 3), "bias": (3,)}},
+        "cascade": {"style": {"kernel": (5, 3)}},
+    }
+    inputs = {"gap/style": 4, "fcn/hidden": 4, "fcn/style": 8, "spp/style": 104, "cascade/style": 5}
+    draw = np.random.default_rng(3)
+    heads = jax.tree.map(
+        lambda shape: jnp.array(draw.normal(size=shape), jnp.float32),
+        shapes,
+        is_leaf=lambda s: isinstance(s, tuple),
+    )
+    params = {
+        "backbone": {"kernel": jnp.ones((2, 2))},
+        "heads": heads,
+        "log_sigma": {"style": jnp.float32(0.5)},
+    }
+    grads = [gradients_of(params, seed) for seed in (1, 2)]
+    c = {"name": name, "weight_decay": weight_decay, "heads_rate": 0.003, "freeze_steps": 1}
+    one = run(config(**c, heads_rate_by="one"), params, grads[:1])[0]
+    shared = run(config(**c, heads_rate_by="fan_in"), params, grads[:1])[0]
+    for layer, n in inputs.items():
+        column, task = layer.split("/")
+        expected = jax.tree.map(lambda step, n=n: step * 1000 / n, one["heads"][column][task])
+        assert_trees_close(shared["heads"][column][task], expected)
+    assert_trees_close({**shared, "heads": {}}, {**one, "heads": {}})
+
+
+def test_by_fan_in_one_step_of_adam_moves_the_logits_of_all_columns_as_far():
+    """Features of one and gradients of one sign: the furthest that a step can go."""
+    params = {
+        "heads": {
+            name: {"kernel": jnp.zeros((n, 2))} for name, n in (("fcn", 256), ("gap", 1056), ("spp", 27_456))
+        },
+        "log_sigma": {"style": jnp.float32(0.0)},
+    }
+    grads = jax.tree.map(jnp.ones_like, params)
+    (update,) = run(config(name="adam", heads_rate=3e-4, heads_rate_by="fan_in"), params, [grads])
+    moved = [np.asarray(column["kernel"]).sum(axis=0) for column in update["heads"].values()]
+    np.testing.assert_allclose(moved, -0.3, rtol=1e-4)
 
 
 def test_weight_decay_is_for_kernels_only(params):

@@ -44,8 +44,7 @@ def refuse_other_data(checkpoints: Checkpoints, meta: Mapping[str, Any]) -> None
         return
     there = checkpoints.meta()
     for what, name in SAME_DATA.items():
-        # votes are not in the meta of a run that was begun before they were
-        if name in there and there[name] != meta[name]:
+        if there[name] != meta[name]:
             raise TrainingError(
                 f"a run must go on with the pictures that it began with; the SHA-256 of the {what} was "
                 f"{there[name][:12]} and is {meta[name][:12]}. Restore the data, or start in a new workdir."

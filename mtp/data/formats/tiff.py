@@ -6,6 +6,7 @@ It would turn the picture itself, warn of every other broken tag, and read numbe
 import io
 import struct
 
+import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
 from mtp.data.formats import directory, exif, tiff_strips, tiff_tags
@@ -98,6 +99,10 @@ def _loaded(image: Image.Image, data: bytes, tags: Tags) -> Image.Image:
         if "raw mode" in str(error):
             raise tiff_tags.unknown(tags) from error
         raise
+    colours = tags.get(tiff_tags.COLOURS, ())
+    if image.mode == "P" and max(colours, default=256) < 256:
+        # written as 8 bits, where 16 are the rule: libtiff's programs take such a map as it is meant, too
+        image.putpalette(bytes(np.reshape(colours, (3, -1)).T.ravel().tolist()))
     if image.mode.startswith("I"):
         inverted = first(tags, tiff_tags.PHOTOMETRIC, tiff_tags.WHITE_IS_ZERO) == tiff_tags.WHITE_IS_ZERO
         return eight_bits(image, (1 << tiff_tags.depth(tags)) - 1, inverted)

@@ -219,6 +219,18 @@ def test_other_raw_files_are_refused_as_raw(start):
         upright_size(start + bytes(200), "a.nef", LIMIT)
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_colour_map_of_8_bits_where_16_are_the_rule(bits):
+    rng = np.random.default_rng(bits)
+    colours, samples = rng.integers(0, 256, (1 << bits, 3)), rng.integers(0, 1 << bits, (HEIGHT, WIDTH, 1))
+    body = packed("<", samples.astype(np.uint64), bits, 1)
+    tags = {
+        256: (WIDTH,), 257: (HEIGHT,), 258: (bits,), 259: (1,), 262: (PALETTE,), 277: (1,), 278: (HEIGHT,), 284: (1,),
+        320: tuple(colours.T.ravel().tolist()),
+    }  # fmt: skip
+    np.testing.assert_array_equal(decode(written("<", tags, body), "a.tif", LIMIT), colours[samples[..., 0]])
+
+
 def test_broken_tags_beside_the_pixels_do_no_harm(recwarn):
     """Text that lies outside the file, and two widths: Pillow would warn of each file in its own words."""
     wanted = decode(plain(), "a.tif", LIMIT)

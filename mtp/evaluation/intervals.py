@@ -1,8 +1,8 @@
 """95 % intervals over pictures, or over whole groups where the data has groups.
 
-Percentiles of bootstrap resamples, which hold for means and correlations; Student's t over several runs; the jackknife
-for average precision, whose bias resampling would double. How often each holds the true value is simulated
-(`experiments/coverage.py`).
+Percentiles of bootstrap resamples, which hold for means and correlations; Wilson's for shares, which near 1 hardly vary
+between resamples; Student's t over several runs; the jackknife for average precision, whose bias resampling would
+double. How often each holds the true value is simulated (`experiments/coverage.py`).
 """
 
 import dataclasses
@@ -84,6 +84,21 @@ def interval(values: np.ndarray, resampled: np.ndarray, count: int) -> tuple[flo
     error, freedom = over_runs(values, float(defined.var()), count)
     half = float(stdtrit(freedom, 0.975)) * error
     return float(values.mean()) - half, float(values.mean()) + half
+
+
+def interval_of_share(value: float, resampled: np.ndarray, pictures: int, count: int) -> tuple[float, float]:
+    """Of a share among `pictures` in `count` units, pictures or groups; resampled (R,): the share in each resample.
+
+    Wilson's score interval (1927) of n trials with Student's quantile q of count - 1: the shares p with
+    |p - value| <= q (p (1 - p) / n)^(1/2). n is as many independent pictures as vary like the resamples,
+    value (1 - value) / variance, at most `pictures`; `count` where nothing varies.
+    """
+    spread = float(np.nanvar(resampled))
+    n = min(value * (1 - value) / spread, pictures) if spread > 0 else count
+    q = float(stdtrit(max(count - 1, 1), 0.975))
+    middle = (value + q**2 / (2 * n)) / (1 + q**2 / n)
+    half = q / (1 + q**2 / n) * float(np.sqrt(value * (1 - value) / n + q**2 / (4 * n**2)))
+    return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
 def paired_difference(

@@ -6,7 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mtp.evaluation.intervals import FEW_POSITIVES, interval, jackknife_of_shares, resamples_of, units
+from mtp.evaluation.intervals import (
+    FEW_POSITIVES,
+    interval,
+    interval_of_share,
+    jackknife_of_shares,
+    resamples_of,
+    units,
+)
 from mtp.evaluation.metrics import METRICS, Metric
 from mtp.evaluation.samples import Criteria, Sample
 from mtp.evaluation.statistics import weighted_mean
@@ -51,12 +58,13 @@ class Evaluation:
 
 
 class Column(NamedTuple):
-    """A metric, or one style's value of it. n: pictures that count; value: NaN where undefined."""
+    """A metric, or one style's value of it. n: pictures that count; value: NaN where undefined; share: of these."""
 
     name: str
     better: str
     n: int
     value: float
+    share: bool = False
 
 
 class Part(NamedTuple):
@@ -101,10 +109,18 @@ def _resampled(
     # without a resample there is no chunk
     drawn = np.concatenate([np.zeros((0, values.shape[1])), *map(resampled, chunks)])
     count = units(len(runs[0]), groups)
-    limits = [interval(of_runs, again, count) for of_runs, again in zip(values.T, drawn.T, strict=True)]
+    limits = [_limits(*each, count) for each in zip(columns[0], values.T, drawn.T, strict=True)]
     return {
         c.name: _cell(c, v, *pair) for c, v, pair in zip(columns[0], values.mean(axis=0), limits, strict=True)
     }
+
+
+def _limits(
+    column: Column, values: np.ndarray, resampled: np.ndarray, count: int
+) -> tuple[float | None, float | None]:
+    if column.share and len(values) == 1 and np.isfinite(resampled).any():
+        return interval_of_share(float(values[0]), resampled, column.n, min(count, column.n))
+    return interval(values, resampled, count)
 
 
 def _parts(sample: Sample, table: Table) -> list[Part]:
@@ -122,9 +138,10 @@ def _counted(metric: Metric, sample: Sample) -> np.ndarray:
 def _means(metrics: Sequence[Metric], sample: Sample) -> Part:
     """Means over pictures: a matrix product for all resamples of a chunk."""
     counted = np.array([_counted(metric, sample) for metric in metrics], np.float64)
-    values = np.zeros_like(counted)
+    values, shares = np.zeros_like(counted), []
     for row, among, metric in zip(values, counted > 0, metrics, strict=True):
-        row[among] = metric.function(sample.part(among))
+        row[among] = found = metric.function(sample.part(among))
+        shares.append(found.dtype == bool)
 
     def resampled(weights: np.ndarray) -> np.ndarray:
         totals = weights @ counted.T
@@ -132,8 +149,8 @@ def _means(metrics: Sequence[Metric], sample: Sample) -> Part:
 
     return Part(
         [
-            Column(metric.name, metric.better, int(among.sum()), weighted_mean(row, among))
-            for metric, row, among in zip(metrics, values, counted, strict=True)
+            Column(metric.name, metric.better, int(among.sum()), weighted_mean(row, among), share)
+            for metric, row, among, share in zip(metrics, values, counted, shares, strict=True)
         ],
         resampled,
     )

@@ -31,7 +31,7 @@ class Metric:
     """One metric.
 
     per: what `function` returns for a Sample of N pictures:
-      "picture": values (N,), whose mean is the metric;
+      "picture": values (N,), whose mean is the metric; of booleans that is a share;
       "pictures": a function of weights (N,), how often each picture counts, that returns the metric, NaN where it is
       undefined;
       "style": a function of weights (N,) that returns a value a style (S,); the metric is their mean, and the values
@@ -59,12 +59,12 @@ class Metric:
 
 def accuracy(sample: Sample) -> np.ndarray:
     """Whether the predicted mean is on the true mean's side of the threshold, per picture."""
-    return (is_high(sample.mean, sample.criteria.threshold) == sample.truth_high).astype(float)
+    return is_high(sample.mean, sample.criteria.threshold) == sample.truth_high
 
 
 def two_category_accuracy(sample: Sample) -> np.ndarray:
     """Whether the two-category head gives the true class more than 1/2, per picture."""
-    return ((sample.p_high > 0.5) == sample.truth_high).astype(float)
+    return (sample.p_high > 0.5) == sample.truth_high
 
 
 def larger_class(sample: Sample) -> Statistic:
@@ -196,9 +196,10 @@ their mean ratings. Equations and sections are those of Sun and Zhou, "Integrity
 A metric per picture is averaged over the pictures; one over pictures has a value for the set alone. ↓ lower is better,
 ↑ higher is better, neither: a property of the data. threshold and delta are loss.threshold and loss.delta as training
 resolved them. Every metric has a 95 % interval: percentiles of eval.bootstrap resamples of the pictures, of whole
-groups where the data has groups (too narrow below some 30 groups, and of shares near 1 of few pictures); that of
-average precision is the jackknife's on the logit's scale, since resampling would double its bias, and a style with
-fewer than 5 positives has none. [How often each holds the true value](../experiments/results/coverage.md) is simulated.
+groups where the data has groups (too narrow below some 30 groups). That of a share (accuracy) is Wilson's, of as many
+independent pictures as vary like the resamples. That of average precision is the jackknife's on the logit's scale,
+since resampling would double its bias; a style with fewer than 5 positives has none. [How often each holds the true
+value](../experiments/results/coverage.md) is simulated.
 
 Needs: "histogram": a predicted distribution, and not defined where only the pictures' mean ratings are known; "mean": a
 predicted distribution, of the truth the mean rating is enough; "truth": the mean rating alone, no prediction; "high":

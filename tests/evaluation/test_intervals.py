@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from mtp.evaluation import intervals
 
@@ -12,6 +13,40 @@ def test_interval_of_a_mean_is_the_normal_one():
     half = 1.96 * values.std() / np.sqrt(400)
     assert low == pytest.approx(values.mean() - half, abs=0.01)
     assert high == pytest.approx(values.mean() + half, abs=0.01)
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 40), (3, 40), (97, 100), (1500, 3000), (3000, 3000)])
+def test_a_share_of_independent_pictures_has_wilsons_interval(right, n):
+    values = np.arange(n) < right
+    resampled = np.concatenate([w @ values / n for w in intervals.resamples_of(n, None, 20_000, 0)])
+    wilson = scipy.stats.binomtest(right, n).proportion_ci(method="wilson")
+    low, high = intervals.interval_of_share(right / n, resampled, n, n)
+    # Student's quantile is above the normal one's: 2.02 instead of 1.96 for 40
+    assert (low, high) == pytest.approx((wilson.low, wilson.high), abs=0.01 if n < 1000 else 0.001)
+    assert low <= wilson.low + 1e-3 and wilson.high - 1e-3 <= high
+
+
+def test_a_share_near_one_is_held_as_often_as_promised():
+    """Percentiles of resamples hold it in 80 of 100 draws."""
+    rng, held = np.random.default_rng(0), []
+    for seed in range(400):
+        values = rng.random(100) < 0.97
+        (weights,) = intervals.resamples_of(100, None, 200, seed)
+        low, high = intervals.interval_of_share(values.mean(), weights @ values / 100, 100, 100)
+        held.append(low <= 0.97 <= high)
+    assert 0.92 <= np.mean(held) <= 0.99
+
+
+def test_a_share_of_groups_of_equal_pictures_is_that_of_as_many_pictures():
+    values = np.arange(50) % 5 > 0
+    groups = [str(i // 4) for i in range(200)]
+    each, tied = (
+        np.concatenate([w @ v / w.sum(axis=1) for w in intervals.resamples_of(len(v), g, 20_000, 0)])
+        for v, g in ((values, None), (np.repeat(values, 4), groups))
+    )
+    assert intervals.interval_of_share(0.8, tied, 200, 50) == pytest.approx(
+        intervals.interval_of_share(0.8, each, 50, 50), abs=0.005
+    )
 
 
 def test_a_group_is_drawn_as_a_whole():

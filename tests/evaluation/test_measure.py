@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 
 from mtp.evaluation import intervals, references
@@ -131,6 +132,8 @@ def naive(sample, groups, resamples, seed):
             column = column[np.isfinite(column)]
             defined = len(column) and np.isfinite(value)
             limits = np.percentile(column, [2.5, 97.5]) if defined else (np.nan, np.nan)
+            if "accuracy" in name and n:
+                limits = of_share(value, column.var(), n, min(count, n))
             cells[name] = (value, *limits, n)
         if metric.per == "style":
             cells |= {
@@ -138,6 +141,18 @@ def naive(sample, groups, resamples, seed):
                 for name, limits in zip(names, left_out(metric, sample, groups, seed), strict=True)
             }
     return cells
+
+
+def of_share(value, variance, pictures, count):
+    """Wilson's limits by a search: the shares from which the value lies q of their own standard errors away."""
+    n = min(value * (1 - value) / variance, pictures) if variance else count
+    q = scipy.stats.t.ppf(0.975, max(count - 1, 1))
+
+    def beyond(p):
+        return abs(p - value) - q * (p * (1 - p) / n) ** 0.5
+
+    low = scipy.optimize.brentq(beyond, 1e-15, value - 1e-12) if value else 0
+    return low, scipy.optimize.brentq(beyond, value + 1e-12, 1 - 1e-15) if value < 1 else 1
 
 
 def left_out(metric, sample, groups, seed):

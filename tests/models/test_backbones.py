@@ -17,6 +17,7 @@ from mtp.config import get_config
 from mtp.models import mtp_nasnet
 from mtp.models.backbone import Backbone
 from mtp.models.backbones import BACKBONES
+from mtp.models.initialising import without_maps
 from mtp.models.layers import BatchNorm, BatchStatistics, ConvNorm, Projection, SeparableConv
 from mtp.models.model import every_line
 from mtp.ops.canvas import halved_sizes, masked, to_float, valid_mask
@@ -99,7 +100,9 @@ def network(name):
     module = ALL[name].module(dtype=jnp.float32, remat=False)
     side = max(ALL[name].min_side, 33)
     given = jnp.zeros((1, side, side, 3)), jnp.full((1, 2), side), None
-    started = jax.jit(lambda: module.init(jax.random.key(0, impl="rbg"), *given))()
+    once = compiler_options(run_once=True)
+    with nn.intercept_methods(without_maps):
+        started = jax.jit(module.init, compiler_options=once)(jax.random.key(0, impl="rbg"), *given)
 
     def varied(leaf):
         bend = 0.3 * np.cos(np.arange(leaf.size, dtype=np.float32)).reshape(leaf.shape)
@@ -116,22 +119,22 @@ def programs(name):
     """
     module, variables = network(name)
 
-    def value(params, pixels, sizes, statistics):
-        given = {"params": params, "batch_stats": variables["batch_stats"]}
+    def value(params, batch_stats, pixels, sizes, statistics):
+        given = {"params": params, "batch_stats": batch_stats}
         (maps, map_sizes), changed = module.apply(given, pixels, sizes, statistics, mutable=["batch_stats"])
         weights = jnp.cos(jnp.arange(maps.shape[-1], dtype=jnp.float32))
         return jnp.sum(jnp.square(maps) @ weights), (maps, map_sizes, changed)
 
-    def run(images, sizes, statistics):
+    def run(params, batch_stats, images, sizes, statistics):
         pixels = ALL[name].pixels(images, sizes)
-        of_value = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)
-        (_, (maps, map_sizes, changed)), gradients = of_value(variables["params"], pixels, sizes, statistics)
+        of_value = jax.value_and_grad(value, argnums=(0, 2), has_aux=True)
+        (_, (maps, map_sizes, changed)), gradients = of_value(params, batch_stats, pixels, sizes, statistics)
         return maps, map_sizes, changed, *gradients
 
     def jitted(statistics):
-        return jax.jit(
-            functools.partial(run, statistics=statistics), compiler_options=compiler_options(run_once=True)
-        )
+        with_statistics = functools.partial(run, statistics=statistics)
+        program = jax.jit(with_statistics, compiler_options=compiler_options(run_once=True))
+        return functools.partial(program, variables["params"], variables["batch_stats"])
 
     return jitted(None), jitted(BatchStatistics(0.5))
 
@@ -239,10 +242,10 @@ def test_garbage_that_is_no_number_stays_outside(name):
     inside = np.asarray(valid_mask(jnp.asarray(sizes), *canvas_of(name)))
 
     @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
-    def maps_of(pixels, sizes):
+    def maps_of(variables, pixels, sizes):
         return module.apply(variables, pixels, sizes, None)[0]
 
-    found, expected = (maps_of(jnp.where(inside, pixels, fill), sizes) for fill in (jnp.nan, 0.0))
+    found, expected = (maps_of(variables, jnp.where(inside, pixels, fill), sizes) for fill in (jnp.nan, 0.0))
     np.testing.assert_array_equal(found, expected)
 
 
@@ -280,11 +283,12 @@ def test_exactly_what_is_read_matters(name, parity):
     module, variables = network(name)
 
     @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
-    def maps_of(image):
+    def apply(variables, image):
         """Of the picture as it is: it fills its canvas from the top-left corner, where layers sample from."""
         sizes = jnp.array([[side, side]], jnp.int32)
         return module.apply(variables, backbone.pixels(image[None], sizes), sizes, None)[0]
 
+    maps_of = functools.partial(apply, variables)
     before = maps_of(picture)
     behind = picture.copy()
     behind[rows:], behind[:, columns:] = 255 - behind[rows:], 255 - behind[:, columns:]

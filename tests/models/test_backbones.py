@@ -113,9 +113,8 @@ def network(name):
 
 @functools.cache
 def programs(name):
-    """(running, training), jitted: each gives maps, their sizes, statistics after it, and gradients.
-
-    Gradients of a sum over the maps, by the parameters and by the pixels of the canvas.
+    """(running, training), jitted: of the module's own input each gives maps, their sizes, statistics after it, and
+    gradients of a sum over the maps, by the parameters and by the pixels of the canvas.
     """
     module, variables = network(name)
 
@@ -125,8 +124,7 @@ def programs(name):
         weights = jnp.cos(jnp.arange(maps.shape[-1], dtype=jnp.float32))
         return jnp.sum(jnp.square(maps) @ weights), (maps, map_sizes, changed)
 
-    def run(params, batch_stats, images, sizes, statistics):
-        pixels = ALL[name].pixels(images, sizes)
+    def run(params, batch_stats, pixels, sizes, statistics):
         of_value = jax.value_and_grad(value, argnums=(0, 2), has_aux=True)
         (_, (maps, map_sizes, changed)), gradients = of_value(params, batch_stats, pixels, sizes, statistics)
         return maps, map_sizes, changed, *gradients
@@ -137,6 +135,12 @@ def programs(name):
         return functools.partial(program, variables["params"], variables["batch_stats"])
 
     return jitted(None), jitted(BatchStatistics(0.5))
+
+
+def computed(name, training, images, sizes):
+    """What the program gives for pictures."""
+    pixels = ALL[name].pixels(jnp.asarray(images), jnp.asarray(sizes))
+    return jax.device_get(programs(name)[training](pixels, sizes))
 
 
 def corner(array, size):
@@ -187,7 +191,7 @@ def test_what_is_read_of_a_picture_is_nearly_all(name):
 def mixed(name, training):
     """Results of both pictures on one canvas with garbage."""
     images, sizes = on_canvas(name, of_network(name), canvas_of(name), 93)
-    return jax.device_get(programs(name)[training](images, sizes)), sizes
+    return computed(name, training, images, sizes), sizes
 
 
 @COMPUTED
@@ -204,7 +208,7 @@ def test_alone_is_as_in_a_mixed_batch(name):
     images[1], own[1] = 0, 0
     total = jax.tree.map(np.zeros_like, by_params)
     for i, given in enumerate((filled, (images, own))):
-        alone, alone_sizes, _, params, pixels = jax.device_get(programs(name)[0](*given))
+        alone, alone_sizes, _, params, pixels = computed(name, False, *given)
         assert alone_sizes[0].tolist() == map_sizes[i].tolist()
         assert i or list(alone.shape[1:3]) == alone_sizes[0].tolist()
         assert_near(corner(maps[i], map_sizes[i]), corner(alone[0], alone_sizes[0]))
@@ -222,9 +226,7 @@ def test_what_stands_outside_changes_nothing(name, training):
     before, sizes = mixed(name, training)
     images, _ = on_canvas(name, of_network(name), canvas_of(name), 255)
     images[:, :2] = 0
-    jax.tree.map(
-        np.testing.assert_array_equal, before, jax.device_get(programs(name)[training](images, sizes))
-    )
+    jax.tree.map(np.testing.assert_array_equal, before, computed(name, training, images, sizes))
     maps, map_sizes, _, _, by_pixels = before
     outside = ~np.asarray(valid_mask(jnp.asarray(map_sizes), *maps.shape[1:3]))
     assert not maps[np.broadcast_to(outside, maps.shape)].any()
@@ -236,16 +238,12 @@ def test_what_stands_outside_changes_nothing(name, training):
 @COMPUTED
 def test_garbage_that_is_no_number_stays_outside(name):
     """The module masks its own input: it does not rely on zeros outside the pictures."""
-    module, variables = network(name)
     images, sizes = on_canvas(name, of_network(name), canvas_of(name), 93)
     pixels = ALL[name].pixels(jnp.asarray(images), jnp.asarray(sizes))
     inside = np.asarray(valid_mask(jnp.asarray(sizes), *canvas_of(name)))
-
-    @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
-    def maps_of(variables, pixels, sizes):
-        return module.apply(variables, pixels, sizes, None)[0]
-
-    found, expected = (maps_of(variables, jnp.where(inside, pixels, fill), sizes) for fill in (jnp.nan, 0.0))
+    found, expected = (
+        programs(name)[0](jnp.where(inside, pixels, fill), sizes)[0] for fill in (jnp.nan, 0.0)
+    )
     np.testing.assert_array_equal(found, expected)
 
 
@@ -256,7 +254,7 @@ def test_statistics_of_a_batch_are_those_of_the_pictures_cells(name):
     shown = of_network(name)
     images, _ = on_canvas(name, [*shown, shown[0]], canvas_of(name, 6), 10)
     empty = np.concatenate([sizes, np.zeros((1, 2), np.int32)])
-    wide, wide_sizes, same, params, _ = jax.device_get(programs(name)[1](images, empty))
+    wide, wide_sizes, same, params, _ = computed(name, True, images, empty)
     assert wide_sizes[2].tolist() == [0, 0] and not wide[2].any()
     for i in range(2):
         assert_near(corner(wide[i], wide_sizes[i]), corner(maps[i], map_sizes[i]), 1e-3)

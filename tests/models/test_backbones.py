@@ -17,6 +17,7 @@ from mtp.config import get_config
 from mtp.models import mtp_nasnet
 from mtp.models.backbone import Backbone
 from mtp.models.backbones import BACKBONES
+from mtp.models.initialising import without_maps
 from mtp.models.layers import BatchNorm, BatchStatistics, ConvNorm, Projection, SeparableConv
 from mtp.models.model import every_line
 from mtp.ops.canvas import halved_sizes, masked, to_float, valid_mask
@@ -99,7 +100,9 @@ def network(name):
     module = ALL[name].module(dtype=jnp.float32, remat=False)
     side = max(ALL[name].min_side, 33)
     given = jnp.zeros((1, side, side, 3)), jnp.full((1, 2), side), None
-    started = jax.jit(lambda: module.init(jax.random.key(0, impl="rbg"), *given))()
+    once = compiler_options(run_once=True)
+    with nn.intercept_methods(without_maps):
+        started = jax.jit(module.init, compiler_options=once)(jax.random.key(0, impl="rbg"), *given)
 
     def varied(leaf):
         bend = 0.3 * np.cos(np.arange(leaf.size, dtype=np.float32)).reshape(leaf.shape)
@@ -110,30 +113,34 @@ def network(name):
 
 @functools.cache
 def programs(name):
-    """(running, training), jitted: each gives maps, their sizes, statistics after it, and gradients.
-
-    Gradients of a sum over the maps, by the parameters and by the pixels of the canvas.
+    """(running, training), jitted: of the module's own input each gives maps, their sizes, statistics after it, and
+    gradients of a sum over the maps, by the parameters and by the pixels of the canvas.
     """
     module, variables = network(name)
 
-    def value(params, pixels, sizes, statistics):
-        given = {"params": params, "batch_stats": variables["batch_stats"]}
+    def value(params, batch_stats, pixels, sizes, statistics):
+        given = {"params": params, "batch_stats": batch_stats}
         (maps, map_sizes), changed = module.apply(given, pixels, sizes, statistics, mutable=["batch_stats"])
         weights = jnp.cos(jnp.arange(maps.shape[-1], dtype=jnp.float32))
         return jnp.sum(jnp.square(maps) @ weights), (maps, map_sizes, changed)
 
-    def run(images, sizes, statistics):
-        pixels = ALL[name].pixels(images, sizes)
-        of_value = jax.value_and_grad(value, argnums=(0, 1), has_aux=True)
-        (_, (maps, map_sizes, changed)), gradients = of_value(variables["params"], pixels, sizes, statistics)
+    def run(params, batch_stats, pixels, sizes, statistics):
+        of_value = jax.value_and_grad(value, argnums=(0, 2), has_aux=True)
+        (_, (maps, map_sizes, changed)), gradients = of_value(params, batch_stats, pixels, sizes, statistics)
         return maps, map_sizes, changed, *gradients
 
     def jitted(statistics):
-        return jax.jit(
-            functools.partial(run, statistics=statistics), compiler_options=compiler_options(run_once=True)
-        )
+        with_statistics = functools.partial(run, statistics=statistics)
+        program = jax.jit(with_statistics, compiler_options=compiler_options(run_once=True))
+        return functools.partial(program, variables["params"], variables["batch_stats"])
 
     return jitted(None), jitted(BatchStatistics(0.5))
+
+
+def computed(name, training, images, sizes):
+    """What the program gives for pictures."""
+    pixels = ALL[name].pixels(jnp.asarray(images), jnp.asarray(sizes))
+    return jax.device_get(programs(name)[training](pixels, sizes))
 
 
 def corner(array, size):
@@ -184,7 +191,7 @@ def test_what_is_read_of_a_picture_is_nearly_all(name):
 def mixed(name, training):
     """Results of both pictures on one canvas with garbage."""
     images, sizes = on_canvas(name, of_network(name), canvas_of(name), 93)
-    return jax.device_get(programs(name)[training](images, sizes)), sizes
+    return computed(name, training, images, sizes), sizes
 
 
 @COMPUTED
@@ -201,7 +208,7 @@ def test_alone_is_as_in_a_mixed_batch(name):
     images[1], own[1] = 0, 0
     total = jax.tree.map(np.zeros_like, by_params)
     for i, given in enumerate((filled, (images, own))):
-        alone, alone_sizes, _, params, pixels = jax.device_get(programs(name)[0](*given))
+        alone, alone_sizes, _, params, pixels = computed(name, False, *given)
         assert alone_sizes[0].tolist() == map_sizes[i].tolist()
         assert i or list(alone.shape[1:3]) == alone_sizes[0].tolist()
         assert_near(corner(maps[i], map_sizes[i]), corner(alone[0], alone_sizes[0]))
@@ -219,9 +226,7 @@ def test_what_stands_outside_changes_nothing(name, training):
     before, sizes = mixed(name, training)
     images, _ = on_canvas(name, of_network(name), canvas_of(name), 255)
     images[:, :2] = 0
-    jax.tree.map(
-        np.testing.assert_array_equal, before, jax.device_get(programs(name)[training](images, sizes))
-    )
+    jax.tree.map(np.testing.assert_array_equal, before, computed(name, training, images, sizes))
     maps, map_sizes, _, _, by_pixels = before
     outside = ~np.asarray(valid_mask(jnp.asarray(map_sizes), *maps.shape[1:3]))
     assert not maps[np.broadcast_to(outside, maps.shape)].any()
@@ -233,16 +238,12 @@ def test_what_stands_outside_changes_nothing(name, training):
 @COMPUTED
 def test_garbage_that_is_no_number_stays_outside(name):
     """The module masks its own input: it does not rely on zeros outside the pictures."""
-    module, variables = network(name)
     images, sizes = on_canvas(name, of_network(name), canvas_of(name), 93)
     pixels = ALL[name].pixels(jnp.asarray(images), jnp.asarray(sizes))
     inside = np.asarray(valid_mask(jnp.asarray(sizes), *canvas_of(name)))
-
-    @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
-    def maps_of(pixels, sizes):
-        return module.apply(variables, pixels, sizes, None)[0]
-
-    found, expected = (maps_of(jnp.where(inside, pixels, fill), sizes) for fill in (jnp.nan, 0.0))
+    found, expected = (
+        programs(name)[0](jnp.where(inside, pixels, fill), sizes)[0] for fill in (jnp.nan, 0.0)
+    )
     np.testing.assert_array_equal(found, expected)
 
 
@@ -253,7 +254,7 @@ def test_statistics_of_a_batch_are_those_of_the_pictures_cells(name):
     shown = of_network(name)
     images, _ = on_canvas(name, [*shown, shown[0]], canvas_of(name, 6), 10)
     empty = np.concatenate([sizes, np.zeros((1, 2), np.int32)])
-    wide, wide_sizes, same, params, _ = jax.device_get(programs(name)[1](images, empty))
+    wide, wide_sizes, same, params, _ = computed(name, True, images, empty)
     assert wide_sizes[2].tolist() == [0, 0] and not wide[2].any()
     for i in range(2):
         assert_near(corner(wide[i], wide_sizes[i]), corner(maps[i], map_sizes[i]), 1e-3)
@@ -280,11 +281,12 @@ def test_exactly_what_is_read_matters(name, parity):
     module, variables = network(name)
 
     @functools.partial(jax.jit, compiler_options=compiler_options(run_once=True))
-    def maps_of(image):
+    def apply(variables, image):
         """Of the picture as it is: it fills its canvas from the top-left corner, where layers sample from."""
         sizes = jnp.array([[side, side]], jnp.int32)
         return module.apply(variables, backbone.pixels(image[None], sizes), sizes, None)[0]
 
+    maps_of = functools.partial(apply, variables)
     before = maps_of(picture)
     behind = picture.copy()
     behind[rows:], behind[:, columns:] = 255 - behind[rows:], 255 - behind[:, columns:]

@@ -1,20 +1,36 @@
 """Columns and heads over maps of any valid size."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from mtp.models.heads import Cascade, FcnColumn, GapColumn, SppColumn, mean_logits, starting_at
+from mtp.runtime.settings import compiler_options
 
 OUTPUTS = {"distribution": 10, "two_category": 2, "style": 14}
 SIZES = jnp.array([[3, 5], [1, 1], [4, 2], [0, 0]], jnp.int32)
 MAPS = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4, 5, 24)).astype(np.float32))
 
 
+def once(function):
+    """Jitted to run a single time."""
+    return jax.jit(function, compiler_options=compiler_options(run_once=True))
+
+
 def run(module, x=MAPS, sizes=SIZES):
-    variables = jax.jit(module.init)(jax.random.key(0), x, sizes)
-    return jax.jit(module.apply)(variables, x, sizes), variables
+    # "rbg" compiles faster than the default generator, as in `Model.init`
+    variables = once(module.init)(jax.random.key(0, impl="rbg"), x, sizes)
+    return once(module.apply)(variables, x, sizes), variables
+
+
+def cells_of(column, variables):
+    """The logits of each cell."""
+    sowing = once(functools.partial(column.apply, mutable=["intermediates"]))
+    (cells,) = sowing(variables, MAPS, SIZES)[1]["intermediates"]["cells"]
+    return cells
 
 
 @pytest.mark.parametrize(
@@ -27,7 +43,7 @@ def test_each_picture_alone_gives_the_same_logits(column):
     together, variables = run(column)
     assert {task: x.shape for task, x in together.items()} == {t: (4, n) for t, n in OUTPUTS.items()}
     for i, (h, w) in enumerate(np.asarray(SIZES[:3])):
-        alone = jax.jit(column.apply)(variables, MAPS[i : i + 1, 4 - h :, 5 - w :], SIZES[i : i + 1])
+        alone = once(column.apply)(variables, MAPS[i : i + 1, 4 - h :, 5 - w :], SIZES[i : i + 1])
         for task in OUTPUTS:
             np.testing.assert_allclose(together[task][i], alone[task][0], rtol=1e-4, atol=1e-5)
     assert all(jnp.isfinite(x).all() for x in together.values())  # an empty slot too
@@ -36,7 +52,7 @@ def test_each_picture_alone_gives_the_same_logits(column):
 def test_fcn_without_a_hidden_layer_is_global_average_pooling_and_a_dense_layer():
     fcn, variables = run(FcnColumn(OUTPUTS, hidden=0))
     params = {t: {"kernel": p["kernel"][0, 0], "bias": p["bias"]} for t, p in variables["params"].items()}
-    gap = GapColumn(OUTPUTS).apply({"params": params}, MAPS, SIZES)
+    gap = once(GapColumn(OUTPUTS).apply)({"params": params}, MAPS, SIZES)
     for task in OUTPUTS:
         np.testing.assert_allclose(fcn[task], gap[task], rtol=1e-4, atol=1e-5)
 
@@ -61,12 +77,13 @@ def test_columns_are_combined_by_the_mean_of_their_logits():
 def test_cascade_passes_simpler_tasks_on():
     logits = {task: jnp.zeros((2, n)) for task, n in OUTPUTS.items()}
     module = Cascade()
-    variables = module.init(jax.random.key(0), logits)
-    before = module.apply(variables, logits)
-    styled = module.apply(variables, {**logits, "style": jnp.ones((2, 14))})
+    variables = once(module.init)(jax.random.key(0, impl="rbg"), logits)
+    apply = once(module.apply)
+    before = apply(variables, logits)
+    styled = apply(variables, {**logits, "style": jnp.ones((2, 14))})
     assert jnp.abs(styled["two_category"] - before["two_category"]).max() > 0
     assert jnp.abs(styled["distribution"] - before["distribution"]).max() > 0
-    rated = module.apply(variables, {**logits, "distribution": jnp.ones((2, 10))})
+    rated = apply(variables, {**logits, "distribution": jnp.ones((2, 10))})
     np.testing.assert_array_equal(rated["style"], before["style"])
     np.testing.assert_array_equal(rated["two_category"], before["two_category"])
 
@@ -79,7 +96,7 @@ def test_every_picture_begins_near_the_given_histogram(fcn):
     cascade = {"distribution": {"kernel": jnp.zeros((16, 10))}}
     begun = starting_at(found | {"cascade": cascade}, histogram.tolist())
     assert begun["cascade"] is cascade
-    logits = mean_logits([c.apply({"params": begun[name]}, MAPS, SIZES) for name, c in columns.items()])
+    logits = mean_logits([once(c.apply)({"params": begun[name]}, MAPS, SIZES) for name, c in columns.items()])
     np.testing.assert_allclose(
         jax.nn.softmax(logits["distribution"])[:3], np.tile(histogram, (3, 1)), atol=0.05
     )
@@ -100,8 +117,7 @@ def test_every_picture_begins_near_the_given_histogram(fcn):
 )
 def test_the_logits_are_the_mean_of_the_cells_logits(column):
     logits, variables = run(column)
-    _, sown = column.apply(variables, MAPS, SIZES, mutable=["intermediates"])
-    (cells,) = sown["intermediates"]["cells"]
+    cells = cells_of(column, variables)
     for task in OUTPUTS:
         for i, (h, w) in enumerate(np.asarray(SIZES[:3])):
             inside = cells[task][i, 4 - h :, 5 - w :]
@@ -111,7 +127,6 @@ def test_the_logits_are_the_mean_of_the_cells_logits(column):
 def test_the_mean_of_the_cells_probabilities_is_the_softmax_columns_distribution():
     column = FcnColumn(OUTPUTS, 8, "softmax")
     logits, variables = run(column)
-    _, sown = column.apply(variables, MAPS, SIZES, mutable=["intermediates"])
-    (cells,) = sown["intermediates"]["cells"]
+    cells = cells_of(column, variables)
     mean = jax.nn.softmax(cells["style"][0, 1:]).mean((0, 1))
     np.testing.assert_allclose(mean, jax.nn.softmax(logits["style"][0]), rtol=1e-4)

@@ -1,18 +1,23 @@
 """Models of known layers on the kernels: the same numbers, by the kernels' calls, and the plain path untouched."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.typing import DTypeLike
 
 from mtp.config import get_config
 from mtp.inference.facts import Facts
 from mtp.inference.models import build_model
 from mtp.inference.predictor import Predictor
 from mtp.models import mtp_nasnet
+from mtp.models.backbones import BACKBONES
 from mtp.models.cells import NORMAL, REDUCTION, Average, Cell, CellTable, Identity, Separable
+from mtp.models.initialising import without_maps
 from mtp.models.layers import (
     BatchNorm,
     BatchStatistics,
@@ -105,6 +110,11 @@ def called(function, *arguments):
     return {name for name in TRAINING | INFERENCE if f"@{name}(" in text}
 
 
+def once(function):
+    """Jitted to run a single time."""
+    return jax.jit(function, compiler_options=compiler_options(run_once=True))
+
+
 def assert_near(ours, theirs, tolerance):
     """Each array by its own scale; those of no size beside the others, which are sums of what cancels, by theirs."""
     largest = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(theirs))
@@ -118,7 +128,8 @@ def initialised(model):
 
 
 def started(model):
-    return moved(jax.jit(initialised(model))(jax.random.key(0, impl="rbg"), IMAGES, SIZES))
+    with nn.intercept_methods(without_maps):
+        return moved(once(initialised(model))(jax.random.key(0, impl="rbg"), IMAGES, SIZES))
 
 
 def test_another_trunk_of_known_layers_gets_the_kernels_and_the_plain_numbers():
@@ -128,45 +139,50 @@ def test_another_trunk_of_known_layers_gets_the_kernels_and_the_plain_numbers():
     plain = jax.value_and_grad(trained(model), has_aux=True)
     native = accelerated(plain)
     assert called(native, *given) == TRAINING - {"FactorisedForward", "FactorisedGradient"}
-    assert_near(jax.jit(native)(*given), jax.jit(plain)(*given), 2e-4)
+    assert_near(once(native)(*given), once(plain)(*given), 2e-4)
     plain, native = inferred(model), accelerated(inferred(model))
     expected = {"StemForward", "ProjectionForward", "SeparableForward", "DepthwiseForward"}
     assert called(native, variables, IMAGES, SIZES) == expected
-    assert_near(jax.jit(native)(variables, IMAGES, SIZES), jax.jit(plain)(variables, IMAGES, SIZES), 1e-5)
+    assert_near(once(native)(variables, IMAGES, SIZES), once(plain)(variables, IMAGES, SIZES), 1e-5)
 
 
 def test_a_window_that_no_kernel_has_stays_plain():
     model = Trunk(window=9)
     variables = started(model)
     plain, native = inferred(model), accelerated(inferred(model))
-    assert_near(jax.jit(native)(variables, IMAGES, SIZES), jax.jit(plain)(variables, IMAGES, SIZES), 1e-5)
+    assert_near(once(native)(variables, IMAGES, SIZES), once(plain)(variables, IMAGES, SIZES), 1e-5)
 
 
 def test_initial_values_do_not_depend_on_the_kernels():
     model = Trunk()
     init, given = initialised(model), (jax.random.key(0, impl="rbg"), IMAGES, SIZES)
-    ours, theirs = (jax.jit(f)(*given) for f in (accelerated(init), init))
+    ours, theirs = (once(f)(*given) for f in (accelerated(init), init))
     jax.tree.map(np.testing.assert_array_equal, ours, theirs)
 
 
 class Cells(nn.Module):
-    """The stem and a cell of each kind, of which the second's skip input is one level larger."""
+    """The stem and a cell of each kind and adjustment: the second's skip input is one level larger, the third's of
+    other channels. It is a backbone's module, too.
+    """
 
+    dtype: DTypeLike = jnp.float32
     remat: bool = False
     table: CellTable = NORMAL
 
     @nn.compact
-    def __call__(self, images, sizes, statistics):
+    def __call__(self, images, sizes, statistics=None):
         run = recomputed if self.remat and not self.is_initializing() else Cell.__call__
         conv = StemConv(6, name="stem")
-        p, p_sizes = (
-            ConvNorm(conv, BatchNorm(6, name="norm"))(images, sizes, statistics),
-            conv.out_sizes(sizes),
-        )
-        reduce = Cell(REDUCTION, 4, "1", "none", name="reduce")
-        normal = Cell(self.table, 8, "2", "reduce", name="normal")
-        x, sizes = run(reduce, p, p, p_sizes, p_sizes, statistics), reduce.out_sizes(p_sizes)
-        return masked(run(normal, x, p, sizes, p_sizes, statistics), sizes)
+        stem = ConvNorm(conv, BatchNorm(6, name="norm"))
+        maps = [(stem(images, sizes, statistics), conv.out_sizes(sizes))]
+        for table, features, adjust, skip in (
+            (REDUCTION, 4, "none", 0), (self.table, 8, "reduce", 0), (self.table, 8, "project", 1),
+        ):  # fmt: skip
+            (x, sizes), (p, p_sizes) = maps[-1], maps[skip]
+            cell = Cell(table, features, str(len(maps)), adjust, name=f"cell_{len(maps)}")
+            maps.append((run(cell, x, p, sizes, p_sizes, statistics), cell.out_sizes(sizes)))
+        x, sizes = maps[-1]
+        return masked(x, sizes), sizes
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +194,7 @@ def variables():
 @pytest.mark.parametrize("remat", [False, True])
 def test_programs_of_both_paths_stand_side_by_side(variables, remat, native_first):
     """Whichever was traced first, though the function is jitted inside."""
-    model = Cells(remat)
+    model = Cells(remat=remat)
     gradient = jax.jit(jax.value_and_grad(trained(model), has_aux=True))
     apply = jax.jit(inferred(model))
     batch = variables["params"], variables["batch_stats"], IMAGES, SIZES
@@ -190,7 +206,7 @@ def test_programs_of_both_paths_stand_side_by_side(variables, remat, native_firs
 
 @pytest.mark.parametrize("remat", [False, True])
 def test_a_gradient_taken_outside_has_the_kernels_too(variables, remat):
-    loss = accelerated(trained(Cells(remat)))
+    loss = accelerated(trained(Cells(remat=remat)))
     batch = variables["params"], variables["batch_stats"], IMAGES, SIZES
     assert called(jax.grad(loss, has_aux=True), *batch) == TRAINING
 
@@ -208,14 +224,17 @@ OTHER = CellTable(
 def test_cells_are_the_same_at_inference(table):
     model = Cells(table=table)
     variables, plain = started(model), inferred(model)
-    ours, theirs = (jax.jit(f)(variables, IMAGES, SIZES) for f in (accelerated(plain), plain))
+    ours, theirs = (once(f)(variables, IMAGES, SIZES) for f in (accelerated(plain), plain))
     assert_near(ours, theirs, 1e-5)
 
 
+CELLS = dataclasses.replace(BACKBONES["tiny"], module=Cells, channels=8 * len(NORMAL.outputs), stride=4)
+
+
 def stepped(is_native, remat=False):
-    """The tiny model's logits, and its state and metrics after a step of gradient descent on two mixed sizes."""
+    """A model's logits, and its state and metrics after a step of gradient descent on two mixed sizes."""
     config = get_config()
-    config.model.backbone, config.model.remat = "tiny", remat
+    config.model.backbone, config.model.remat = "cells", remat
     config.model.fcn_hidden = 8
     model = mtp_nasnet.build(config.model, 5, 0)
     inputs = {"images": jnp.asarray(IMAGES), "sizes": jnp.asarray(SIZES)}
@@ -229,24 +248,27 @@ def stepped(is_native, remat=False):
     optimiser = optax.sgd(0.1)
     objective = Objective(config.loss, {"distribution": 2.0, "two_category": 2.0}, "softmax")
     step = TrainStep(model, objective, optimiser, config, False, is_native)
-    variables = jax.jit(model.init)(0)
+    variables = once(model.init)(0)
     state = initial_state(variables, {"distribution": 0.5, "two_category": 0.9}, optimiser, ema=False)
     infer = accelerated(model.logits) if is_native else model.logits
-    logits, _ = jax.jit(infer)(variables, inputs)
-    return logits, *jax.jit(step, compiler_options=compiler_options(run_once=True))(state, batch)
+    logits, _ = once(infer)(variables, inputs)
+    return logits, *once(step)(state, batch)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("remat", [False, True])
-def test_a_tiny_model_and_its_training_step_are_the_same(remat):
-    (logits, state, metrics), (same, plainly, expected) = (stepped(chosen, remat) for chosen in (True, False))
-    for mine, theirs in zip(jax.tree.leaves(logits), jax.tree.leaves(same), strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
-    assert float(metrics["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
-    assert float(metrics["gradient_norm"]) == pytest.approx(float(expected["gradient_norm"]), rel=1e-3)
-    ours, theirs = (jax.tree.leaves((s.params, s.batch_stats)) for s in (state, plainly))
-    for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+def test_a_model_and_its_training_step_are_the_same(monkeypatch):
+    """With and without recomputing; the plain path once, where remat changes nothing (`tests.models.test_nasnet`)."""
+    monkeypatch.setitem(BACKBONES, "cells", CELLS)
+    same, plainly, expected = stepped(False)
+    for remat in (False, True):
+        logits, state, metrics = stepped(True, remat)
+        for mine, theirs in zip(jax.tree.leaves(logits), jax.tree.leaves(same), strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-5)
+        assert float(metrics["loss"]) == pytest.approx(float(expected["loss"]), rel=1e-5)
+        assert float(metrics["gradient_norm"]) == pytest.approx(float(expected["gradient_norm"]), rel=1e-3)
+        ours, theirs = (jax.tree.leaves((s.params, s.batch_stats)) for s in (state, plainly))
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
 
 
 def facts():

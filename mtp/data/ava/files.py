@@ -5,6 +5,7 @@ a `Fault` with its number, and the caller decides whether that is an error (`ins
 """
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,8 @@ from mtp.data.schema import DataError
 RATINGS = 10
 COLUMNS = 2 + RATINGS + 3  # index, id, counts of the ratings 1..10, two tags, challenge
 DIGITS = 9  # the most of an id or a count
+# of either sign; it is matched with each of AVA's four million cells
+NUMBER = re.compile(rb"-?(?=\d)0*\d{,%d}" % DIGITS)
 TAGS = 66
 STYLES = 14
 CATEGORIES = (
@@ -130,19 +133,13 @@ def parse_rows(data: bytes) -> tuple[Rows, list[Fault]]:
     numbers: list[int] = []
     for number, line in lines(data):
         cells = line.split()
-        if len(cells) != COLUMNS or not all(map(_is_number, cells)):
+        if len(cells) != COLUMNS or not all(map(NUMBER.fullmatch, cells)):
             faults.append(Fault(number, _malformed(data, line, cells)))
         else:
             good.append(tuple(map(int, cells)))
             numbers.append(number)
     table = np.array(good, np.int64).reshape(-1, COLUMNS)
     return checked(rows_of(table[:, 1], table[:, 2:12], table[:, 12:14], table[:, 14]), numbers, faults)
-
-
-def _is_number(cell: bytes) -> bool:
-    """Whether it is a whole number, of either sign, that can be an id or a count."""
-    digits = cell.removeprefix(b"-")
-    return digits.isdigit() and len(digits.lstrip(b"0")) <= DIGITS
 
 
 def _malformed(data: bytes, line: bytes, cells: Sequence[bytes]) -> str:
@@ -152,7 +149,7 @@ def _malformed(data: bytes, line: bytes, cells: Sequence[bytes]) -> str:
         return "this is a web page, not AVA.txt; fetch it again"
     if len(cells) != COLUMNS:
         return f"a row has {COLUMNS} columns, this one has {len(cells)}{cut}"
-    wrong = [c for c in cells if not _is_number(c)]
+    wrong = [c for c in cells if not NUMBER.fullmatch(c)]
     most = f" of at most {DIGITS} digits" if any(c.removeprefix(b"-").isdigit() for c in wrong) else ""
     named = ", ".join(repr(c.decode(errors="replace")[:40]) for c in wrong[:3])
     return f"all columns are whole numbers{most}; {named}{cut}"

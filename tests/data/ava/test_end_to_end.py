@@ -1,4 +1,7 @@
-"""From a download to the table: real ids of AVA's own rows with made pictures, through the command line."""
+"""From a download to the table: real ids of AVA's own rows with made pictures, through the command line.
+
+Training has the small backbone of `tests.runs`.
+"""
 
 import csv
 import json
@@ -20,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.slow
 
 SMALL = {
-    "model.backbone": "tiny", "model.weights": "", "model.fcn_hidden": 16, "input.sizes": "((48,64),)",
+    "model.backbone": "small", "model.weights": "", "model.fcn_hidden": 16, "input.sizes": "((48,64),)",
     "input.batch_size": 16, "train.epochs": 0.1, "eval.size": "native", "eval.canvases": 1, "eval.bootstrap": 20,
     "log.every_steps": 1, "run.compile_cache": CACHE / "xla-tests",
 }  # fmt: skip
@@ -36,9 +39,8 @@ def run(*arguments: str, fails: bool = False) -> str:
 
 def train(data_dir: Path, workdir: Path, *options: str) -> str:
     small = [f"--config.{name}={value}" for name, value in SMALL.items()]
-    return run(
-        "mtp.main", "--config=configs/ava.py", f"--config.data.dir={data_dir}", f"--workdir={workdir}", *small, *options
-    )  # fmt: skip
+    folders = f"--config.data.dir={data_dir}", f"--workdir={workdir}"
+    return run("tests.runs", "--config=configs/ava.py", *folders, *small, *options)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +156,7 @@ def test_means_alone_train_and_nothing_is_said_of_histograms(make_ava, tmp_path)
 
 def test_evaluating_under_a_split_that_was_trained_on_is_refused_with_the_count(finished):
     data_dir, workdir, _ = finished
-    evaluate = ["mtp.main", "--mode=evaluate", f"--workdir={workdir}"]
+    evaluate = ["tests.runs", "--mode=evaluate", f"--workdir={workdir}"]
     said = run(*evaluate, f"--config.data.dir={data_dir}", "--config.data.split=random", fails=True)
     count = re.search(r"error: (\d+) pictures of the split test of ava are among those trained on", said)
     assert count and int(count[1]) > 0

@@ -190,7 +190,7 @@ class _Augmented:
     ):
         self._problem, self._target, self._rho, self._tube = problem, target, rho, tube
         a = tube.row_weights(target - state.fitted, rho)
-        self._lower = problem.factor(a if (a > 0).any() else rho)[0]
+        self._lower = problem.factor(a if (a > 0).any() else rho)
         self.first = np.vstack([state.coefficients, state.bias])
         self.price = PRICE * tube.c
 

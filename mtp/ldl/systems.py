@@ -14,7 +14,7 @@ class Dual:
     def __init__(self, kernel: Float[np.ndarray, "n n"]):
         self._kernel = kernel
         self._a, self._rows = np.zeros(len(kernel)), np.arange(0)  # the factorised system's a and S
-        self._factor: tuple[np.ndarray, bool] | None = None
+        self._factor: np.ndarray | None = None
 
     def start(self, bias: np.ndarray) -> State:
         """The constant f = bias."""
@@ -31,9 +31,9 @@ class Dual:
         With an old factor a Newton step with its weights: rows that left the tube since then take their gradient,
         rows that entered it drop to zero.
         """
-        fresh = fresh or self._factor is None
-        if fresh:
-            self._factorise(a)
+        if fresh or self._factor is None:
+            fresh, self._a, self._rows = True, a, np.flatnonzero(a > 0)
+            self._factor = _factorised(self._system())
         old, beta = self._rows, state.coefficients
         gradient = a[:, None] * (target - state.fitted) - beta
         moved = gradient.copy()
@@ -42,7 +42,7 @@ class Dual:
         if moved.any():
             wanted -= (self._kernel @ moved)[old]
         right = np.column_stack([wanted, np.ones(len(old))])
-        solved = cho_solve(self._factor, right, check_finite=False)
+        solved = _solved(self._factor, right)
         entered = a[old] == 0
         solved[entered] = np.column_stack([-beta[old][entered], np.zeros(entered.sum())])
         # the coefficients of each output sum to zero
@@ -52,13 +52,12 @@ class Dual:
         beta, bias = beta + moved, state.bias + change
         return State(beta, bias, self._kernel @ beta + bias), fresh
 
-    def _factorise(self, a: np.ndarray) -> None:
-        self._a, self._rows = a, np.flatnonzero(a > 0)
-        whole = len(self._rows) == len(a)
+    def _system(self) -> Float[np.ndarray, "S S"]:
+        """K_SS + 1/a."""
+        whole = len(self._rows) == len(self._a)
         system = self._kernel.copy() if whole else self._kernel[np.ix_(self._rows, self._rows)]
-        system[np.diag_indices(len(system))] += 1 / a[self._rows]
-        # the transpose is the same matrix, in LAPACK's order: nothing is copied
-        self._factor = cho_factor(system.T, lower=True, overwrite_a=True, check_finite=False)
+        system[np.diag_indices(len(system))] += 1 / self._a[self._rows]
+        return system.T  # the same matrix, in LAPACK's order: nothing is copied
 
 
 class Primal:
@@ -66,7 +65,7 @@ class Primal:
 
     def __init__(self, phi: Float[np.ndarray, "n m"]):
         self._phi = phi
-        self._factor: tuple[np.ndarray, bool] | None = None
+        self._factor: np.ndarray | None = None
 
     def start(self, bias: np.ndarray) -> State:
         """The constant f = bias."""
@@ -79,19 +78,18 @@ class Primal:
 
     def solve(self, a: np.ndarray, target: np.ndarray, state: State, fresh: bool) -> tuple[State, bool]:
         """W and b of weighted ridge regression, as a Newton step from `state`: rounding of the matrix is harmless."""
-        fresh = fresh or self._factor is None
-        if fresh:
-            self._factor = self.factor(a)
+        if fresh or self._factor is None:
+            fresh, self._factor = True, self.factor(a)
         gradient = self.gradient(a[:, None] * (target - state.fitted))
         gradient[:-1] -= state.coefficients
-        change = cho_solve(self._factor, gradient, check_finite=False)
+        change = _solved(self._factor, gradient)
         end = State(
             state.coefficients + change[:-1], state.bias + change[-1], state.fitted + self.apply(change)
         )
         return end, fresh
 
-    def factor(self, a: Float[np.ndarray, " n"]) -> tuple[np.ndarray, bool]:
-        """Cholesky factor of [phi, 1]' diag(a) [phi, 1] + diag(1, .., 1, 0)."""
+    def factor(self, a: Float[np.ndarray, " n"]) -> Float[np.ndarray, "m1 m1"]:
+        """Cholesky factor of [phi, 1]' diag(a) [phi, 1] + diag(1, .., 1, 0); its upper half means nothing."""
         m = self._phi.shape[1]
         matrix = np.diag(np.append(np.ones(m), 0.0))
         for rows in self._blocks():
@@ -102,7 +100,7 @@ class Primal:
             matrix[m, :m] += (root[kept].astype(part.dtype) @ part).astype(np.float64)
         matrix[:m, m] = matrix[m, :m]
         matrix[m, m] = a.sum()
-        return cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+        return _factorised(matrix)
 
     def apply(self, w: Float[np.ndarray, "m1 K"]) -> Float[np.ndarray, "n K"]:
         """[phi, 1] w."""
@@ -118,3 +116,14 @@ class Primal:
 
     def _blocks(self) -> list[slice]:
         return [slice(at, at + BLOCK) for at in range(0, len(self._phi), BLOCK)]
+
+
+def _factorised(matrix: Float[np.ndarray, "m m"]) -> Float[np.ndarray, "m m"]:
+    """The Cholesky factor, in the lower half of the matrix itself; the upper half means nothing."""
+    factor, _ = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    return factor
+
+
+def _solved(factor: Float[np.ndarray, "m m"], right: Float[np.ndarray, "m K"]) -> Float[np.ndarray, "m K"]:
+    """x with matrix x = right. The half is named here: scipy 1.18 gives it back as an array, before as a bool."""
+    return cho_solve((factor, True), right, check_finite=False)

@@ -25,7 +25,7 @@ def get_config():
     c.loss.style_factor = 0.02
 
     c.optim.trunk_rate = 6e-3
-    c.optim.heads_rate = 3.75e-4
+    c.optim.heads_rate = 1.25e-4
     c.optim.warmup_epochs = 0.25
     c.optim.ema_decay = 0.98
 

@@ -73,6 +73,7 @@ def first_step():
     config, mesh = get_config(), data_mesh(1)
     config.model.backbone, config.model.fcn_hidden = "tiny", 16
     config.optim.warmup_epochs, config.optim.trunk_rate, config.optim.heads_rate = 0.0, 1e-3, 1e-3
+    config.optim.heads_rate_by = "one"
     model = build_model(config, FACTS)
     optimiser = build_optimiser(config, model, 100, 10)
     objective = Objective(config.loss, dict.fromkeys(model.outputs, 8.0), FACTS.style_kind)

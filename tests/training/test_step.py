@@ -291,7 +291,11 @@ def test_a_state_is_put_together_again_from_its_parts(ema):
 def test_one_step_by_hand():
     """Plain gradient descent written out: Adam's first step is the sign of the gradient times the rate."""
     step, state = built(
-        optim__name="adam", optim__clip_norm=0.0, optim__schedule="constant", optim__heads_rate=1e-3
+        optim__name="adam",
+        optim__clip_norm=0.0,
+        optim__schedule="constant",
+        optim__heads_rate=1e-3,
+        optim__heads_rate_by="one",
     )
     after, metrics = step(state, batch())
     b = jax.tree.map(jnp.asarray, batch())

@@ -29,7 +29,7 @@ from mtp.commands.train import train
 from mtp.config import Config, ConfigError, check, configured, flat, get_config, idle, overrides, read_file
 from mtp.data.schema import DataError
 from mtp.files import DamagedFileError
-from mtp.models.pretrained import WeightsError
+from mtp.models.weights import WeightsError
 from mtp.options import known
 from mtp.processes import ending
 from mtp.processes.lock import LockError

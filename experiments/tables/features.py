@@ -28,8 +28,7 @@ from mtp.data import means
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
 from mtp.inference.predictor import Predictor
-from mtp.models import pretrained
-from mtp.models.pretrained import WeightsError
+from mtp.models.weights import IMAGENET, WeightsError
 from mtp.runtime import settings
 from mtp.runtime.checkpoint import CheckpointError
 from mtp.workdirs import UsageError
@@ -173,7 +172,7 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
     """The features that the options name, computed where they are not there yet."""
     options = data_options(data, group)
     out.parent.mkdir(parents=True, exist_ok=True)
-    weights = backbone == pretrained.IMAGENET or backbone.endswith(".h5")
+    weights = backbone == IMAGENET or backbone.endswith(".h5")
     if weights:
         config = configured({**flat(get_config()), **options})
     else:

@@ -3,10 +3,13 @@
 import functools
 from collections.abc import Mapping
 
-from mtp.models import pretrained
+from mtp.models import efficientnet_lite
 from mtp.models.backbone import Backbone
+from mtp.models.efficientnet_lite import LITE, TOP, EfficientNetLite
 from mtp.models.model import PictureSizes
 from mtp.models.nasnet import NASNET_A, NASNet
+from mtp.models.weights import efficientnet_lite as lite_weights
+from mtp.models.weights import nasnet as nasnet_weights
 from mtp.ops.canvas import to_float
 
 
@@ -23,10 +26,25 @@ def _nasnet(name: str) -> Backbone:
         min_side=32,
         pixels=to_float,
         reads=odd_sides,
-        load=functools.partial(pretrained.load, backbone=name),
-        origin=functools.partial(pretrained.origin, backbone=name),
+        load=functools.partial(nasnet_weights.load, backbone=name),
+        origin=functools.partial(nasnet_weights.origin, backbone=name),
+    )
+
+
+def _lite(name: str) -> Backbone:
+    return Backbone(
+        module=functools.partial(EfficientNetLite, LITE[name]),
+        channels=TOP,
+        stride=32,
+        min_side=32,
+        pixels=efficientnet_lite.to_float,
+        load=functools.partial(lite_weights.load, backbone=name),
+        origin=functools.partial(lite_weights.origin, backbone=name),
     )
 
 
 # by the names of model.backbone
-BACKBONES: Mapping[str, Backbone] = {name: _nasnet(name) for name in NASNET_A}
+BACKBONES: Mapping[str, Backbone] = {
+    **{name: _nasnet(name) for name in NASNET_A},
+    **{name: _lite(name) for name in LITE},
+}

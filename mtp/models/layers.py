@@ -15,12 +15,13 @@ from jaxtyping import Array, Bool, Float
 from mtp.ops import batch_norm, depthwise
 from mtp.ops.canvas import Sizes, halved_sizes, stem_sizes
 from mtp.ops.pointwise import pointwise
-from mtp.ops.stem import stem
+from mtp.ops.stem import same_padded, stem
 
 Map = Float[Array, "B H W C"]
 Affine = tuple[Float[Array, " F"], Float[Array, " F"]]  # scale and shift of each channel of a result
 Mixed = Float[Array, "B h w F"]  # other channels, and half the size where the stride is 2
 Strided = Float[Array, "B h w C"]
+Images = Float[Array, "B H W 3"]
 
 
 class BatchStatistics(NamedTuple):
@@ -93,10 +94,14 @@ def _normal_over_taps(key: Array, shape: tuple[int, ...]) -> Array:
 
 
 class StemConv(nn.Module):
-    """3x3 convolution of the images, stride 2, without padding or bias."""
+    """3x3 convolution of the images, stride 2, without bias.
+
+    padded: with zeros around each picture, as "SAME" has it; NASNet's is without padding.
+    """
 
     features: int
     dtype: DTypeLike = jnp.float32
+    padded: bool = False
 
     def setup(self) -> None:
         self.kernel = self.param("kernel", nn.initializers.lecun_normal(), (3, 3, 3, self.features))
@@ -104,19 +109,29 @@ class StemConv(nn.Module):
     @nn.nowrap
     def out_sizes(self, sizes: Sizes) -> Sizes:
         """The pictures' sizes after it."""
-        return stem_sizes(sizes)
+        return halved_sizes(sizes) if self.padded else stem_sizes(sizes)
 
-    def __call__(self, images: Float[Array, "B H W 3"], sizes: Sizes) -> Mixed:
+    @nn.nowrap
+    def seen(self, images: Images, sizes: Sizes) -> tuple[Float[Array, "B H2 W2 3"], Sizes]:
+        """Pictures and sizes of which the convolution without padding is this one."""
+        return same_padded(images, sizes) if self.padded else (images, sizes)
+
+    def __call__(self, images: Images, sizes: Sizes) -> Mixed:
+        images, _ = self.seen(images, sizes)
         return stem(images.astype(self.dtype), self.kernel.astype(self.dtype))
 
 
 class Projection(nn.Module):
-    """1x1 convolution without bias, behind a ReLU where it is `rectified`, as all of NASNet's are."""
+    """1x1 convolution without bias, behind a ReLU where it is `rectified`, as all of NASNet's are.
+
+    ceiling: of the ReLU's result, 6 for ReLU6; None: none.
+    """
 
     channels: int
     features: int
     rectified: bool = True
     dtype: DTypeLike = jnp.float32
+    ceiling: float | None = None
 
     def setup(self) -> None:
         shape = (1, 1, self.channels, self.features)
@@ -128,17 +143,27 @@ class Projection(nn.Module):
         return sizes
 
     def __call__(self, x: Map, sizes: Sizes) -> Mixed:
+        x = below(x, self.ceiling)
         x = jax.nn.relu(x) if self.rectified else x
         return pointwise(x.astype(self.dtype), self.kernel[0, 0].astype(self.dtype))
 
 
+def below(x: Map, ceiling: float | None) -> Map:
+    """min(x, ceiling)."""
+    return x if ceiling is None else jnp.minimum(x, ceiling)
+
+
 class DepthwiseConv(nn.Module):
-    """ReLU inside the pictures, then one k x k filter a channel, no bias; padding is Keras' for either stride."""
+    """ReLU inside the pictures, then one k x k filter a channel, no bias; padding is Keras' for either stride.
+
+    ceiling: of the ReLU's result, as `Projection`.
+    """
 
     channels: int
     window: int
     stride: int = 1
     dtype: DTypeLike = jnp.float32
+    ceiling: float | None = None
 
     def setup(self) -> None:
         taps = (self.window, self.window, self.channels, 1)
@@ -154,7 +179,7 @@ class DepthwiseConv(nn.Module):
         return depthwise.depthwise(x, sizes, self.depthwise_kernel[..., 0], self.stride)
 
     def __call__(self, x: Map, sizes: Sizes) -> Mixed:
-        return self.depthwise(x.astype(self.dtype), sizes)
+        return self.depthwise(below(x, self.ceiling).astype(self.dtype), sizes)
 
 
 class SeparableConv(DepthwiseConv, kw_only=True):
@@ -168,7 +193,7 @@ class SeparableConv(DepthwiseConv, kw_only=True):
         self.pointwise_kernel = self.param("pointwise_kernel", nn.initializers.he_normal(), mixing)
 
     def __call__(self, x: Map, sizes: Sizes) -> Mixed:
-        y = self.depthwise(x.astype(self.dtype), sizes)
+        y = self.depthwise(below(x, self.ceiling).astype(self.dtype), sizes)
         return pointwise(y, self.pointwise_kernel[0, 0].astype(self.dtype))
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
 from mtp.models.layers import BatchNorm, BatchStatistics, ConvNorm, StemConv
-from mtp.models.recompute import recomputed
+from mtp.models.recompute import applied
 from mtp.ops.canvas import Sizes, masked
 
 Map = Float[Array, "B h w C"]
@@ -90,7 +90,6 @@ class NASNet(nn.Module):
     def __call__(
         self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
     ) -> tuple[Map, Sizes]:
-        run = recomputed if self.remat and not self.is_initializing() else Cell.__call__
         conv = StemConv(self.architecture.stem, self.dtype, name="stem_conv1")
         stem = ConvNorm(conv, BatchNorm(self.architecture.stem, name="stem_bn1"))
         maps = [(stem(images, sizes, statistics), conv.out_sizes(sizes))]
@@ -99,6 +98,7 @@ class NASNet(nn.Module):
             cell = Cell(
                 place.table, place.features, place.block, place.adjust, self.dtype, name=f"cell_{place.block}"
             )
-            maps.append((run(cell, x, p, sizes, p_sizes, statistics), cell.out_sizes(sizes)))
+            y = applied(cell, (x, p), (sizes, p_sizes), statistics, remat=self.remat)
+            maps.append((y, cell.out_sizes(sizes)))
         x, sizes = maps[-1]
         return masked(jax.nn.relu(x), sizes), sizes

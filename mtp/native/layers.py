@@ -17,6 +17,7 @@ from mtp.models.layers import (
     Projection,
     SeparableConv,
     StemConv,
+    below,
 )
 from mtp.models.pools import AveragePool, FactorisedReduction, StridedAveragePool
 from mtp.native import fused, operations
@@ -88,13 +89,15 @@ def conv_norm(
     match module.conv:
         case SeparableConv() as conv if _is_supported(conv):
             with jax.named_scope(str(conv.name)):
-                (y,) = fused.separable(x.astype(conv.dtype), sizes, (layer(module),), conv.stride)
+                x = below(x, conv.ceiling).astype(conv.dtype)
+                (y,) = fused.separable(x, sizes, (layer(module),), conv.stride)
             return y
         case Projection() as conv:
             return _projection(conv, x, sizes, module.norm.affine(), conv.rectified)
         case StemConv() as conv:
             with jax.named_scope(str(conv.name)):
-                return fused.stem(x.astype(conv.dtype), sizes, conv.kernel, *module.norm.affine())
+                images, sizes = conv.seen(x.astype(conv.dtype), sizes)
+                return fused.stem(images, sizes, conv.kernel, *module.norm.affine())
         case _:
             return plain(x, sizes, statistics)
 
@@ -110,4 +113,5 @@ def _projection(
     conv: Projection, x: Map, sizes: Sizes, affine: tuple[Array, Array], rectified: bool
 ) -> Result:
     with jax.named_scope(str(conv.name)):
-        return fused.projection(x.astype(conv.dtype), sizes, conv.kernel[0, 0], *affine, rectified)
+        x = below(x, conv.ceiling).astype(conv.dtype)
+        return fused.projection(x, sizes, conv.kernel[0, 0], *affine, rectified)

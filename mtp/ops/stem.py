@@ -4,6 +4,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from mtp.ops.canvas import Sizes, halved_sizes, masked
+from mtp.ops.depthwise import padding
 from mtp.ops.dispatch import by_platform
 from mtp.ops.pointwise import pointwise
 
@@ -27,6 +29,15 @@ def multiply_patches(images: Images, kernel: Kernel) -> Map:
     ]
     patches = jnp.concatenate(taps, axis=-1)
     return pointwise(patches, kernel.reshape(patches.shape[-1], -1))
+
+
+def same_padded(images: Images, sizes: Sizes) -> tuple[Float[Array, "B H2 W2 3"], Sizes]:
+    """Pictures with the zeros of "SAME" padding around them, and their sizes with these: the stem without padding then
+    has its windows on the positions n - 1, n - 3, ... of a side of n pixels.
+    """
+    rows, columns = (padding(side, 3, 2) for side in images.shape[1:3])
+    around = jnp.pad(masked(images, sizes), ((0, 0), rows, columns, (0, 0)))
+    return around, jnp.where(sizes > 0, 2 * halved_sizes(sizes) + 1, 0)
 
 
 stem = by_platform(multiply_patches, convolve)

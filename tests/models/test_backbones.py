@@ -17,6 +17,7 @@ from mtp.config import get_config
 from mtp.models import mtp_nasnet
 from mtp.models.backbone import Backbone
 from mtp.models.backbones import BACKBONES
+from mtp.models.efficientnet_lite import EfficientNetLite, Stage
 from mtp.models.initialising import without_maps
 from mtp.models.layers import BatchNorm, BatchStatistics, ConvNorm, Projection, SeparableConv
 from mtp.models.model import every_line
@@ -44,9 +45,14 @@ class Same(nn.Module):
 
 
 SAME = Backbone(module=Same, channels=20, stride=8, min_side=1, pixels=to_float)
-ALL = {**BACKBONES, "same": SAME}
-# the widest compile for minutes: of these only shapes are looked at
-COSTLY = ("mobile", "large")
+# every kind of an inverted residual: without expansion, of both windows at stride 2, with its input added
+FEW = (Stage(3, 1, 1, 8, 1), Stage(5, 2, 2, 12, 2), Stage(3, 2, 2, 16, 1))
+FEW_STAGES = dataclasses.replace(
+    BACKBONES["lite0"], module=functools.partial(EfficientNetLite, FEW), stride=8, min_side=9
+)
+ALL = {**BACKBONES, "same": SAME, "lite of few stages": FEW_STAGES}
+# these compile for long: only shapes are looked at
+COSTLY = ("mobile", "large", "lite0", "lite1", "lite2")
 RUN = [name for name in ALL if name not in COSTLY]
 EVERY = pytest.mark.parametrize("name", ALL)
 COMPUTED = pytest.mark.parametrize("name", RUN)

@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pytest
 
-from mtp.models import pretrained
 from mtp.models.layers import BatchStatistics
 from mtp.models.nasnet import NASNET_A, NASNet
+from mtp.models.weights import nasnet as pretrained
 from mtp.ops.canvas import to_float
 from mtp.runtime.settings import compiler_options
 from tests.models.keras_nasnet import computed, keras_nasnet

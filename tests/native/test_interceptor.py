@@ -28,7 +28,7 @@ from mtp.models.layers import (
     StemConv,
 )
 from mtp.models.pools import AveragePool, StridedAveragePool
-from mtp.models.recompute import recomputed
+from mtp.models.recompute import applied
 from mtp.native import accelerated
 from mtp.ops.canvas import halved_sizes, masked, to_float
 from mtp.runtime.mesh import data_mesh
@@ -171,7 +171,6 @@ class Cells(nn.Module):
 
     @nn.compact
     def __call__(self, images, sizes, statistics=None):
-        run = recomputed if self.remat and not self.is_initializing() else Cell.__call__
         conv = StemConv(6, name="stem")
         stem = ConvNorm(conv, BatchNorm(6, name="norm"))
         maps = [(stem(images, sizes, statistics), conv.out_sizes(sizes))]
@@ -180,7 +179,8 @@ class Cells(nn.Module):
         ):  # fmt: skip
             (x, sizes), (p, p_sizes) = maps[-1], maps[skip]
             cell = Cell(table, features, str(len(maps)), adjust, name=f"cell_{len(maps)}")
-            maps.append((run(cell, x, p, sizes, p_sizes, statistics), cell.out_sizes(sizes)))
+            y = applied(cell, (x, p), (sizes, p_sizes), statistics, remat=self.remat)
+            maps.append((y, cell.out_sizes(sizes)))
         x, sizes = maps[-1]
         return masked(x, sizes), sizes
 

@@ -2,23 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pooch
-from jaxtyping import Array, Float
 
 from mtp import files
 from mtp.config import CACHE
-from mtp.models.keras_order import TOP, saved_layers
 from mtp.models.nasnet import NASNET_A
-from mtp.ops.canvas import Sizes
-from mtp.ops.pyramid import global_average
+from mtp.models.weights.arrays import IMAGENET, Weights, WeightsError, numbers
+from mtp.models.weights.keras_order import TOP, saved_layers
 
-IMAGENET = "imagenet"
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications/nasnet/"
 # (backbone, with the ImageNet classifier): name and md5, as in keras.applications.nasnet
 FILES = {
@@ -37,18 +34,6 @@ ARRAYS = {
 
 # h5py cannot say whether an item is a group or a data set
 Group: TypeAlias = Any
-
-
-class WeightsError(ValueError):
-    """A weights file is missing or does not fit; the message says which array and what to do."""
-
-
-class Weights(NamedTuple):
-    """params and batch_stats of a backbone; top: kernel (C, 1000) and bias (1000,) of the classifier, or None."""
-
-    params: dict[str, Any]
-    batch_stats: dict[str, Any]
-    top: dict[str, Float[Array, "..."]] | None
 
 
 def load(variables: Mapping[str, Any], weights: str, backbone: str) -> dict[str, Any]:
@@ -127,14 +112,6 @@ def read(path: Path, backbone: str, variables: Mapping[str, Any]) -> Weights:
     return Weights(**trees, top=top)
 
 
-def imagenet_probabilities(
-    x: Float[Array, "B H W C"], sizes: Sizes, top: Mapping[str, Array]
-) -> Float[Array, "B 1000"]:
-    """The published classifier on a backbone's last map: global average, dense layer, softmax."""
-    logits = jnp.matmul(global_average(x, sizes), top["kernel"], precision="highest")
-    return jax.nn.softmax(logits + top["bias"])
-
-
 def _shapes(variables: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, ...]]]:
     """Layer name -> array name -> shape."""
     layers: dict[str, dict[str, tuple[int, ...]]] = {}
@@ -145,9 +122,7 @@ def _shapes(variables: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, ...]
 
 
 def _filled(tree: Any, arrays: Mapping[tuple[str, str], np.ndarray]) -> Any:
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: jnp.asarray(arrays[path[-2].key, path[-1].key]), tree
-    )
+    return jax.tree.map_with_path(lambda path, _: jnp.asarray(arrays[path[-2].key, path[-1].key]), tree)
 
 
 def _kind(layer: str) -> str:
@@ -233,22 +208,8 @@ def _checked(
                 f"{path}: {layer}/{name} must have shape {leaves[name]}, but has {values.shape}; it is of "
                 "another network than model.backbone"
             )
-        yield name, _numbers(values, name, f"{path}: {layer}/{name}")
+        yield name, numbers(values, name, f"{path}: {layer}/{name}")
     if len(stored) < len(names):
         raise WeightsError(f"{path}: {layer}/{names[len(stored)]} is missing")
     if len(stored) > len(names):
         raise WeightsError(f"{path}: {layer} has {len(stored) - len(names)} arrays more than {names}")
-
-
-def _numbers(values: np.ndarray, name: str, where: str) -> np.ndarray:
-    """float32. Errors: WeightsError where a number cannot be one of a network's."""
-    if not np.issubdtype(values.dtype, np.floating):
-        raise WeightsError(f"{where} must hold floating-point numbers, not {values.dtype}")
-    with np.errstate(over="ignore"):  # to infinity, which is refused
-        found = values.astype(np.float32)
-    wrong = int((~np.isfinite(found)).sum())
-    if wrong:
-        raise WeightsError(f"{where}: {wrong} of {found.size} numbers are not finite; fetch the file again")
-    if name == "moving_variance" and (found < 0).any():
-        raise WeightsError(f"{where}: a variance is negative; fetch the file again")
-    return found

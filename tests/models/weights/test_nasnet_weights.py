@@ -13,10 +13,11 @@ import requests
 from keras.src.legacy.saving import legacy_h5_format
 
 from mtp.config import get_config
-from mtp.models import mtp_nasnet, pretrained
-from mtp.models.keras_order import saved_layers
+from mtp.models import mtp_nasnet
 from mtp.models.nasnet import NASNET_A, NASNet
-from mtp.models.pretrained import WeightsError
+from mtp.models.weights import Weights, WeightsError, imagenet_probabilities
+from mtp.models.weights import nasnet as pretrained
+from mtp.models.weights.keras_order import saved_layers
 from mtp.ops.canvas import to_float
 from mtp.runtime.settings import compiler_options
 from tests.models.keras_nasnet import computed, keras_nasnet
@@ -108,7 +109,7 @@ def test_with_the_classifier_the_1000_probabilities_are_keras(legacy, with_top, 
     def probabilities(images, sizes):
         variables = {"params": weights.params, "batch_stats": weights.batch_stats}
         x, map_sizes = module.apply(variables, to_float(images, sizes), sizes)
-        return pretrained.imagenet_probabilities(x, map_sizes, weights.top)
+        return imagenet_probabilities(x, map_sizes, weights.top)
 
     with jax.default_matmul_precision("highest"):
         step = jax.jit(probabilities, compiler_options=compiler_options(run_once=True))
@@ -230,7 +231,7 @@ def test_what_is_not_a_weights_file(template, tmp_path):
 
 def test_a_trunk_gets_the_weights(legacy, with_top, template):
     loaded = pretrained.load(template, str(legacy), "tiny")
-    found, expected = arrays(pretrained.Weights(**loaded, top=None)), keras_arrays(with_top)
+    found, expected = arrays(Weights(**loaded, top=None)), keras_arrays(with_top)
     assert {key for key in expected if key[0] != "predictions"} == set(found)
     for key, values in found.items():
         np.testing.assert_array_equal(values, expected[key])

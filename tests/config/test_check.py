@@ -138,7 +138,7 @@ def test_names_come_from_the_packages_that_define_them():
     wider = {**KNOWN, "model.backbone": (*KNOWN["model.backbone"], "mine")}
     assert not errors(values(model__backbone="mine"), wider)
     (error,) = errors(values(model__backbone="mobil"), KNOWN)
-    assert error == "model.backbone must be one of mobile, large, tiny, not 'mobil'; the nearest is mobile"
+    assert error == "model.backbone must be one of mobile, large, tiny, lite0, lite1, lite2, not 'mobil'; the nearest is mobile"
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

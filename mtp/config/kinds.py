@@ -165,17 +165,39 @@ class Several:
 
 
 @dataclasses.dataclass(frozen=True)
+class OneOrSeveral(Several):
+    """One of some choices, or a tuple of several."""
+
+    def accepts(self, value: Any) -> bool:
+        return self.of.accepts(value) or super().accepts(value)
+
+    def says(self) -> str:
+        return f"{self.of.says()}, or a tuple of several"
+
+    def read(self, text: str) -> Any:
+        return _tuple(text) if text.startswith("(") else text
+
+
+@dataclasses.dataclass(frozen=True)
 class Named:
-    """A name that another package defines; whoever checks says which there are. several: a tuple of them."""
+    """A name that another package defines; whoever checks says which there are.
+
+    several: a tuple of them; or_several: one, or a tuple.
+    """
 
     several: bool = False
+    or_several: bool = False
 
     def among(self, names: tuple[str, ...]) -> Choice | Several:
         """The kind, once the names are known."""
+        if self.or_several:
+            return OneOrSeveral(Choice(*names))
         return Several(Choice(*names)) if self.several else Choice(*names)
 
     def read(self, text: str) -> Any:
-        return _tuple(text) if self.several else text
+        return (
+            OneOrSeveral(Choice()).read(text) if self.or_several else _tuple(text) if self.several else text
+        )
 
 
 @dataclasses.dataclass(frozen=True)

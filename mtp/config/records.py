@@ -95,9 +95,9 @@ _RECORDS = (
 
     Option("model.name", "mtp_nasnet", Named(), TRAINING,
            "the network: a trunk with columns and the tasks' heads"),
-    Option("model.backbone", "mobile", Named(), TRAINING,
-           "the trunk; NASNet-A: mobile (4 blocks @ 1056 channels), large (6 @ 4032), tiny; EfficientNet-Lite: lite0, "
-           "lite1, lite2 (1280 channels)", "section 3.2: mobile"),
+    Option("model.backbone", "mobile", Named(or_several=True), TRAINING,
+           "the trunk, or several side by side; NASNet-A: mobile (4 blocks @ 1056 channels), large (6 @ 4032), tiny; "
+           "EfficientNet-Lite: lite0, lite1, lite2 (1280 channels)", "section 3.2: mobile"),
     Option("model.weights", "", Location("imagenet, or a file of weights"), TRAINING,
            'where the trunk begins: "" from scratch; imagenet (section 4.5); or a file, of Keras (NASNet-A, .h5) or of '
            "torch (EfficientNet-Lite, .pth)"),

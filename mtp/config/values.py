@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from ml_collections import ConfigDict, config_dict
 
-from mtp.config.kinds import Location, OrNone, tupled
+from mtp.config.kinds import Location, Named, OrNone, tupled
 from mtp.config.option import Option
 from mtp.config.records import OPTIONS
 
@@ -31,9 +31,12 @@ def get_config() -> Config:
 
 
 def _default(option: Option) -> Any:
-    # a None in a ConfigDict has to say what may take its place
-    derived = isinstance(option.kind, OrNone) and option.default is None
-    return config_dict.placeholder(float) if derived else option.default
+    # a ConfigDict has to be told what else may take the place of a None, or of one name
+    if isinstance(option.kind, OrNone) and option.default is None:
+        return config_dict.placeholder(float)
+    if isinstance(option.kind, Named) and option.kind.or_several:
+        return config_dict.FieldReference(option.default, field_type=object)
+    return option.default
 
 
 def flat(config: Config | Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Backbone:
     channels: C of the last map. stride: pixels of a picture's side to a cell of the last map.
     min_side: pixels; a shorter side leaves no cell. pixels: uint8 canvases to what the module takes, zero outside the
     pictures. reads: sizes (N, 2) -> the lines of each picture that it reads.
+    levels: whether the module has a method `levels`, of its own arguments, which returns the maps of its resolutions or
+    stages with their sizes, the last map last.
     load: (variables of one trunk, model.weights) -> variables with the weights in their place.
     origin: model.weights -> what a table says of them.
     """
@@ -49,5 +51,6 @@ class Backbone:
     min_side: int
     pixels: Callable[[UInt8[Array, "B H W 3"], Sizes], Pixels]
     reads: Callable[[PictureSizes], PictureSizes] = every_line
+    levels: bool = False
     load: Callable[[Variables, str], Variables] = no_published_weights
     origin: Callable[[str], dict[str, Any]] = from_scratch

@@ -26,6 +26,7 @@ def _nasnet(name: str) -> Backbone:
         min_side=32,
         pixels=to_float,
         reads=odd_sides,
+        levels=True,
         load=functools.partial(nasnet_weights.load, backbone=name),
         origin=functools.partial(nasnet_weights.origin, backbone=name),
     )
@@ -38,13 +39,12 @@ def _lite(name: str) -> Backbone:
         stride=32,
         min_side=32,
         pixels=efficientnet_lite.to_float,
+        levels=True,
         load=functools.partial(lite_weights.load, backbone=name),
         origin=functools.partial(lite_weights.origin, backbone=name),
     )
 
 
+_NASNETS = {name: _nasnet(name) for name in NASNET_A}
 # by the names of model.backbone
-BACKBONES: Mapping[str, Backbone] = {
-    **{name: _nasnet(name) for name in NASNET_A},
-    **{name: _lite(name) for name in LITE},
-}
+BACKBONES: Mapping[str, Backbone] = _NASNETS | {name: _lite(name) for name in LITE}

@@ -26,6 +26,7 @@ from mtp.ops.canvas import Sizes, halved_sizes, masked
 
 Map = Float[Array, "B H W C"]
 Output = Float[Array, "B h w F"]
+Levels = tuple[tuple[Float[Array, "B _ _ _"], Sizes], ...]
 SIX = 6.0  # of ReLU6
 STEM, TOP = 32, 1280  # channels, of every size
 
@@ -115,20 +116,27 @@ class EfficientNetLite(nn.Module):
     dtype: DTypeLike = jnp.float32
     remat: bool = False
 
-    @nn.compact
     def __call__(
         self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
     ) -> tuple[Output, Sizes]:
+        return self.levels(images, sizes, statistics)[-1]
+
+    @nn.compact
+    def levels(
+        self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
+    ) -> Levels:
+        """The map at the end of each stage, before any ReLU6, and the last map."""
         stem = StemConv(STEM, self.dtype, padded=True, name="stem_conv")
         x = ConvNorm(stem, BatchNorm(STEM, name="stem_bn"))(images, sizes, statistics)
-        sizes = stem.out_sizes(sizes)
+        sizes, ends = stem.out_sizes(sizes), {}
         for name, stage, stride in layout(self.stages):
             block = InvertedResidual(stage, stride, self.dtype, name=name)
             x = applied(block, (x,), (sizes,), statistics, remat=self.remat)
             sizes = block.out_sizes(sizes)
+            ends[name[:-1]] = x, sizes  # the letters count a stage's blocks
         top = Projection(x.shape[-1], TOP, False, self.dtype, name="top_conv")
         x = ConvNorm(top, BatchNorm(TOP, name="top_bn"))(x, sizes, statistics)
-        return masked(jnp.clip(x, 0, SIX), sizes), sizes
+        return (*ends.values(), (masked(jnp.clip(x, 0, SIX), sizes), sizes))
 
 
 def layout(stages: tuple[Stage, ...]) -> list[tuple[str, Stage, int]]:

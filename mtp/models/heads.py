@@ -13,9 +13,12 @@ from jaxtyping import Array, Float
 
 from mtp.models.layers import Pointwise
 from mtp.ops.canvas import Sizes
-from mtp.ops.pyramid import Pool, global_average, spatial_pyramid
+from mtp.ops.pyramid import Pool, global_average, global_deviation, spatial_pyramid
 
 Map = Float[Array, "B H W C"]
+Levels = Sequence[
+    tuple[Float[Array, "B _ _ _"], Sizes]
+]  # the trunk's maps from the first to the last, and their sizes
 Logits = dict[str, Float[Array, "B _"]]
 Average = Literal["logits", "softmax"]
 
@@ -32,6 +35,7 @@ class GapColumn(nn.Module):
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         x = x.astype(jnp.float32)
         features = global_average(x, sizes)
+        self.sow("intermediates", "features", features)
         last = {task: nn.Dense(n, kernel_init=SMALL, name=task) for task, n in self.outputs.items()}
         if self.is_mutable_collection("intermediates"):
             # the layer is linear: its average over the cells is the column's logit
@@ -81,6 +85,28 @@ class SppColumn(nn.Module):
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         features = spatial_pyramid(x.astype(jnp.float32), sizes, self.bins, self.pool)
+        self.sow("intermediates", "features", features)
+        return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in self.outputs.items()}
+
+
+class LevelsColumn(nn.Module):
+    """Mean and standard deviation of every channel over the cells of each of the trunk's levels, then a dense layer a
+    task.
+
+    What a trained trunk sees of texture and colour lies in its first levels, what it sees of things in its last ones.
+    """
+
+    outputs: Mapping[str, int]
+
+    @nn.compact
+    def __call__(self, levels: Levels) -> Logits:
+        pooled = [
+            pool(x.astype(jnp.float32), sizes)
+            for x, sizes in levels
+            for pool in (global_average, global_deviation)
+        ]
+        features = jnp.concatenate(pooled, axis=-1)
+        self.sow("intermediates", "features", features)
         return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in self.outputs.items()}
 
 
@@ -134,11 +160,14 @@ COLUMNS: Mapping[str, Callable[[Mapping[str, int], ColumnOptions], nn.Module]] =
     "gap": lambda outputs, o: GapColumn(outputs, name="gap"),
     "fcn": lambda outputs, o: FcnColumn(outputs, o.fcn_hidden, o.fcn_average, o.dtype, name="fcn"),
     "spp": lambda outputs, o: SppColumn(outputs, o.spp_bins, o.spp_pool, name="spp"),
+    "levels": lambda outputs, o: LevelsColumn(outputs, name="levels"),
 }
+# columns that are linear in what they sow as "features"
+LINEAR = ("gap", "spp", "levels")
 
 
 class Columns(nn.Module):
-    """All columns over their maps, and the mean of their logits; `maps` holds the map that each column sees.
+    """All columns over their trunks' levels, and the mean of their logits; all but "levels" see the last map alone.
 
     cascade: Fig. 3's hierarchy on top.
     """
@@ -149,7 +178,11 @@ class Columns(nn.Module):
     cascade: bool = False
 
     @nn.compact
-    def __call__(self, maps: Mapping[str, Map], sizes: Sizes) -> Logits:
-        logits = [COLUMNS[column](self.outputs, self.options)(maps[column], sizes) for column in self.columns]
+    def __call__(self, levels: Mapping[str, Levels]) -> Logits:
+        logits = []
+        for name in self.columns:
+            column = COLUMNS[name](self.outputs, self.options)
+            given = (levels[name],) if isinstance(column, LevelsColumn) else levels[name][-1]
+            logits.append(column(*given))
         combined = mean_logits(logits)
         return Cascade(name="cascade")(combined) if self.cascade else combined

@@ -15,6 +15,7 @@ from mtp.models.recompute import applied
 from mtp.ops.canvas import Sizes, masked
 
 Map = Float[Array, "B h w C"]
+Levels = tuple[tuple[Float[Array, "B _ _ _"], Sizes], ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,19 +87,27 @@ class NASNet(nn.Module):
     dtype: DTypeLike = jnp.float32
     remat: bool = False
 
-    @nn.compact
     def __call__(
         self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
     ) -> tuple[Map, Sizes]:
+        return self.levels(images, sizes, statistics)[-1]
+
+    @nn.compact
+    def levels(
+        self, images: Float[Array, "B H W 3"], sizes: Sizes, statistics: BatchStatistics | None = None
+    ) -> Levels:
+        """The map of the last cell at each resolution, after ReLU; the last one is the last map."""
         conv = StemConv(self.architecture.stem, self.dtype, name="stem_conv1")
         stem = ConvNorm(conv, BatchNorm(self.architecture.stem, name="stem_bn1"))
         maps = [(stem(images, sizes, statistics), conv.out_sizes(sizes))]
-        for place in layout(self.architecture):
+        places = layout(self.architecture)
+        for place in places:
             (x, sizes), (p, p_sizes) = maps[-1], maps[place.skip]
             cell = Cell(
                 place.table, place.features, place.block, place.adjust, self.dtype, name=f"cell_{place.block}"
             )
             y = applied(cell, (x, p), (sizes, p_sizes), statistics, remat=self.remat)
             maps.append((y, cell.out_sizes(sizes)))
-        x, sizes = maps[-1]
-        return masked(jax.nn.relu(x), sizes), sizes
+        # what a reduction makes smaller, and the last map
+        ends = [i for i, place in enumerate(places) if place.table is REDUCTION] + [len(places)]
+        return tuple((masked(jax.nn.relu(x), sizes), sizes) for x, sizes in (maps[i] for i in ends))

@@ -16,6 +16,13 @@ def global_average(x: Float[Array, "B H W C"], sizes: Sizes) -> Float[Array, "B 
     return jnp.sum(masked(x, sizes), axis=(1, 2)) / cells[:, None]
 
 
+def global_deviation(x: Float[Array, "B H W C"], sizes: Sizes) -> Float[Array, "B C"]:
+    """Standard deviation over the valid cells; near 0 for an empty slot."""
+    centred = x - global_average(x, sizes)[:, None, None]
+    # the root of zero has no gradient
+    return jnp.sqrt(global_average(jnp.square(centred), sizes) + 1e-6)
+
+
 def bin_members(lengths: Array, side: int, bins: int) -> Bool[Array, "B bins side"]:
     """Which positions of a canvas side belong to each bin of a picture's side.
 

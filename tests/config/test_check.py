@@ -9,7 +9,19 @@ import pytest
 
 from mtp.config import OPTIONS, ConfigError, check, configured, flat, get_config, idle, read_file
 from mtp.config.check import errors
-from mtp.config.kinds import Boolean, Choice, Integer, Named, OrNone, Pattern, Real, Several, Text, Tuple
+from mtp.config.kinds import (
+    Boolean,
+    Choice,
+    Integer,
+    Named,
+    OneOrSeveral,
+    OrNone,
+    Pattern,
+    Real,
+    Several,
+    Text,
+    Tuple,
+)
 from mtp.config.rules import CONFLICTS, IDLE
 from mtp.data.schema import MIN_SIDE
 from mtp.options import known
@@ -49,7 +61,8 @@ def just_outside(kind):
         case Choice():
             return ["no such choice", None]
         case Several():
-            return [(), (kind.of.values[0],) * 2, ("no such choice",), kind.of.values[0]]
+            alone = "no such choice" if isinstance(kind, OneOrSeveral) else kind.of.values[0]
+            return [(), (kind.of.values[0],) * 2, ("no such choice",), alone]
         case Tuple():
             inside = [(entry,) * (kind.length or 1) for entry in just_outside(kind.of)]
             return [(), 1, *inside]
@@ -138,7 +151,10 @@ def test_names_come_from_the_packages_that_define_them():
     wider = {**KNOWN, "model.backbone": (*KNOWN["model.backbone"], "mine")}
     assert not errors(values(model__backbone="mine"), wider)
     (error,) = errors(values(model__backbone="mobil"), KNOWN)
-    assert error == "model.backbone must be one of mobile, large, tiny, lite0, lite1, lite2, not 'mobil'; the nearest is mobile"
+    assert error == (
+        "model.backbone must be one of mobile, large, tiny, lite0, lite1, lite2, or a tuple of several, not 'mobil'; "
+        "the nearest is mobile"
+    )
 
 
 @pytest.mark.parametrize("size", [1, 2, 3])

@@ -169,7 +169,7 @@ def test_details_of_several_columns_are_each_ones_own(small):
                 for c in ("gap", "fcn")
             ]
             np.testing.assert_allclose(sum(means) / 2, logits[task][i], rtol=1e-4, atol=1e-5)
-    assert set(detailed(small(columns=("spp",)))[1]) == {"map", "map_sizes"}
+    assert set(detailed(small(columns=("spp",)))[1]["heads"]["spp"]) == {"features"}
 
 
 def test_a_seed_says_the_variables(small):

@@ -182,7 +182,7 @@ class Columns(nn.Module):
         logits = []
         for name in self.columns:
             column = COLUMNS[name](self.outputs, self.options)
-            given = (levels[name],) if isinstance(column, LevelsColumn) else levels[name][-1]
-            logits.append(column(*given))
+            of_levels = isinstance(column, LevelsColumn)
+            logits.append(column(levels[name]) if of_levels else column(*levels[name][-1]))
         combined = mean_logits(logits)
         return Cascade(name="cascade")(combined) if self.cascade else combined

@@ -20,7 +20,7 @@ from mtp.models import mtp_nasnet
 from mtp.processes import lock
 from mtp.processes.signals import Stop
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
-from mtp.training import experiment, loop
+from mtp.training import experiment, feature_fit, loop
 from mtp.training.experiment import Training
 
 
@@ -51,7 +51,8 @@ def _train(config: Config, workdir: Path, stop: Stop, allow_overlap: bool) -> No
         loop.refuse_other_data(checkpoints, meta)
         workdirs.claim(config, workdir)
         files.write_array(workdir / TRAINED, trained)
-        best = loop.fit(built, checkpoints, workdir, meta, stop)
+        train_by = feature_fit.fit if config.train.method == "features" else loop.fit
+        best = train_by(built, checkpoints, workdir, meta, stop)
         variables, _ = checkpoints.restore_model(built.abstract_state.parts()[0], best)
     predictor = built.predictor.with_variables(variables)
     report(
@@ -101,12 +102,15 @@ def announce(built: Training, notes: Sequence[str]) -> None:
     )
     for message in (*d.skipped, *notes):
         print(f"note: {message}")
+    path = {"on": " on the native kernels", "off": " on the plain path"}.get(c.run.native, "")
+    if c.train.method == "features":
+        print(f"the last layers are fitted to features of the trunk{path}", flush=True)
+        return
     if c.input.order == "buckets":
         middle, high = buckets.distortion(d.sizes[d.indices("train")], c.input.sizes)
         print(
             f"training warps aspect ratios by a factor of {middle:.3f} (median), {high:.3f} (95th percentile)"
         )
-    path = {"on": " on the native kernels", "off": " on the plain path"}.get(c.run.native, "")
     print(
         f"{built.steps} steps of {c.input.batch_size} pictures{path}, {len(built.plan.shapes)} programs to compile",
         flush=True,

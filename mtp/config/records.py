@@ -187,6 +187,9 @@ _RECORDS = (
     Option("optim.max_bad_steps", 5, Integer(1), NOTHING,
            "non-finite steps in a row at which the run stops", unit="steps"),
 
+    Option("train.method", "steps", Choice("steps", "features"), TRAINING,
+           "steps: by gradients on batches; features: the trunk stays as it was loaded, and the tasks' last layers are "
+           "fitted to their optimum on the features of each picture, seen once as in evaluation"),
     Option("train.epochs", 20.0, Real(above=0), TRAINING,
            "length of the training", "ours; section 4.5: 70", "epochs"),
     Option("train.eval_every_epochs", 1.0, Real(above=0), TRAINING,

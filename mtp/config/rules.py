@@ -110,6 +110,16 @@ CONFLICTS = (
     ),
 )
 
+# what is read only where gradients are followed
+STEPS_ALONE = (
+    "input.order", "input.fit", "input.size", "input.canvases", "input.batch_size", "input.horizontal_flip",
+    "input.vertical_flip", "input.quarter_turns", "loss.task_weight", "loss.two_category_factor", "loss.style_factor",
+    "loss.log_sigma", "loss.learn_sigma", "loss.log_sigma_range", "optim.name", "optim.trunk_rate", "optim.heads_rate",
+    "optim.heads_rate_by", "optim.sigma_rate", "optim.schedule", "optim.warmup_epochs", "optim.weight_decay",
+    "optim.clip_norm", "optim.accumulate", "optim.ema_decay", "optim.freeze_steps", "optim.max_bad_steps",
+    "train.epochs", "train.eval_every_epochs", "train.save_every_steps", "train.compile_in_parallel",
+)  # fmt: skip
+
 IDLE = (
     Idle(
         ("data.demo_pictures", "data.demo_seed", "data.demo_integrity", "data.demo_styled"),
@@ -203,5 +213,10 @@ IDLE = (
     ),
     Idle(("optim.weight_decay",), lambda c: c.optim.name == "adam", "optim.name=adam decays nothing"),
     Idle(("optim.trunk_rate",), lambda c: c.optim.freeze_steps == -1, "the backbone is always frozen"),
+    Idle(
+        STEPS_ALONE,
+        lambda c: c.train.method == "features",
+        "train.method=features takes no steps and draws no batches",
+    ),
     Idle(("eval.also_size",), lambda c: c.eval.also_size == c.eval.size, "it is eval.size itself"),
 )

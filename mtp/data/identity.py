@@ -8,11 +8,16 @@ from mtp.data.schema import Dataset, Pictures
 
 
 def picture_hashes(pictures: Pictures, indices: np.ndarray) -> np.ndarray:
-    """Sorted, distinct; the first 64 bits of SHA-256 of a file's bytes, or of an array's."""
+    """Sorted, distinct; of `hash_of_each`."""
+    return np.unique(hash_of_each(pictures, indices))
+
+
+def hash_of_each(pictures: Pictures, indices: np.ndarray) -> np.ndarray:
+    """(N,) uint64: the first 64 bits of SHA-256 of a file's bytes, or of an array's."""
     if isinstance(pictures, Dataset) and pictures.hashes is not None:
-        return np.unique(pictures.hashes[indices])
+        return pictures.hashes[indices]
     digests = [hashlib.sha256(_bytes(pictures, int(i))).digest()[:8] for i in indices]
-    return np.unique(np.frombuffer(b"".join(digests), np.uint64))
+    return np.frombuffer(b"".join(digests), np.uint64)
 
 
 def sha256_of(hashes: np.ndarray) -> str:

@@ -186,6 +186,18 @@ class Predictor:
         rows = self._run(self.programs.features, pictures, indices, rule, canvases, "features")
         return rows["features"].astype(np.float32)
 
+    def last_features(
+        self,
+        pictures: Pictures,
+        indices: np.ndarray,
+        *,
+        rule: str = "",
+        canvases: Mapping[Shape, int] | None = None,
+    ) -> Float[np.ndarray, "N F"]:
+        """What the last layers see of each picture (`Model.last_layers`), float32."""
+        rows = self._run(self.programs.last_features, pictures, indices, rule, canvases, "features")
+        return rows["features"].astype(np.float32)
+
     def details(
         self, pictures: Pictures, indices: np.ndarray | None = None, *, rule: str = ""
     ) -> Iterator[dict[str, Any]]:

@@ -40,6 +40,13 @@ class Programs:
         return self._jitted(functools.partial(pooled_map, self._model))
 
     @functools.cached_property
+    def last_features(self) -> Program:
+        """What the last layers see."""
+        last = self._model.last_layers
+        assert last is not None
+        return self._jitted(lambda variables, inputs: {"features": last.features(variables, inputs)})
+
+    @functools.cached_property
     def details(self) -> Program:
         """What the network sows."""
         return self._jitted(functools.partial(Model.details, self._model))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -35,6 +35,17 @@ def as_initialised(params: Any, histogram: Sequence[float]) -> Any:
     return params
 
 
+class LastLayers(NamedTuple):
+    """Of a network whose logits are one dense layer a task on features of a picture.
+
+    features: (variables, inputs) -> (B, F), under running statistics. replaced: (parameters, task -> kernel (F, n) and
+    bias (n,)) -> parameters with these layers.
+    """
+
+    features: Callable[[Variables, Inputs], Float[Array, "B F"]]
+    replaced: Callable[[Any, Mapping[str, tuple[Any, Any]]], Any]
+
+
 def no_published_weights(variables: Variables, weights: str) -> Variables:
     """Of a network for which there are none. Errors: ConfigError."""
     raise ConfigError(f"this network has no published weights; model.weights must be '', not {weights!r}")
@@ -54,6 +65,7 @@ class Model:
     view: the view of pictures on canvases that the options ask for -> the view that fills its inputs.
     begin: (parameters, histogram (K,)) -> parameters whose distribution begins there for every picture.
     load: (variables, model.weights) -> variables with published weights in place of a seed's.
+    last_layers: None where the logits are not linear in features of a picture.
     """
 
     module: nn.Module
@@ -65,6 +77,7 @@ class Model:
     view: Callable[[Any], Any] = same_view
     begin: Callable[[Any, Sequence[float]], Any] = as_initialised
     load: Callable[[Variables, str], Variables] = no_published_weights
+    last_layers: LastLayers | None = None
 
     def init(self, seed: int | Int[Array, ""]) -> dict[str, Any]:
         """Initial parameters and batch statistics."""

@@ -14,7 +14,7 @@ from mtp.models.backbone import Backbone
 from mtp.models.backbones import BACKBONES
 from mtp.models.heads import ColumnOptions, Columns, Levels
 from mtp.models.layers import BatchStatistics
-from mtp.models.model import Inputs, Logits, Model, Variables, example_canvas
+from mtp.models.model import Inputs, LastLayers, Logits, Model, Variables, example_canvas
 
 
 class MTPNasNet(nn.Module):
@@ -114,6 +114,12 @@ def build(config: Config, ratings: int, styles: int) -> Model:
             params[name], batch_stats[name] = loaded["params"], loaded["batch_stats"]
         return {"params": params, "batch_stats": batch_stats}
 
+    def features(variables: Variables, inputs: Inputs) -> Any:
+        sown: Any = module.apply(variables, inputs, None, mutable=["intermediates"])[1]
+        heads_sown = sown["intermediates"]["heads"]
+        return jnp.concatenate([heads_sown[column]["features"][0] for column in config.columns], axis=-1)
+
+    linear = config.heads == "parallel" and set(config.columns) <= set(heads.LINEAR)
     return Model(
         module=module,
         outputs=outputs,
@@ -123,7 +129,27 @@ def build(config: Config, ratings: int, styles: int) -> Model:
         reads=backbones[0].reads,
         begin=begin,
         load=load,
+        last_layers=LastLayers(features, with_last_layers) if linear else None,
     )
+
+
+def with_last_layers(params: Any, layers: Mapping[str, tuple[Any, Any]]) -> Any:
+    """Parameters whose columns' mean is one dense layer a task on the columns' features one after the other."""
+    columns, first = params["heads"], 0
+    replaced = {}
+    # the order of the features is that of the columns, which Flax keeps
+    for name, column in columns.items():
+        width = next(iter(column.values()))["kernel"].shape[0]
+        part = slice(first, first + width)
+        replaced[name] = {
+            task: {
+                "kernel": len(columns) * jnp.asarray(kernel[part], jnp.float32),
+                "bias": jnp.asarray(bias, jnp.float32),
+            }
+            for task, (kernel, bias) in layers.items()
+        }
+        first += width
+    return {**params, "heads": replaced}
 
 
 def names_of(backbone: str | Sequence[str]) -> tuple[str, ...]:

@@ -48,8 +48,8 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run."""
-        return total_steps(self.config, self.plan)
+        """Steps of the whole run; a fit on features is one."""
+        return 1 if self.config.train.method == "features" else total_steps(self.config, self.plan)
 
     @property
     def criterion(self) -> Criterion:

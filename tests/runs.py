@@ -94,7 +94,7 @@ def train(workdir: Path, data: Path | None, *options: str, module: str = "tests.
     small = {"model.backbone": "small", "log.tensorboard": False} if module == "tests.runs" else {}
     given = [f"--config.{name}={value}" for name, value in {**OPTIONS, **small}.items()]
     folder = [f"--config.data.dir={data}"] if data else []
-    return [sys.executable, "-m", module, "--config=configs/votes.py", f"--workdir={workdir}",
+    return [sys.executable, "-m", module, "--config=configs/votes_scratch.py", f"--workdir={workdir}",
             *given, *folder, *options]  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def missing(rows: Sequence[DeepRow], data: str, group: str) -> dict[str, str]:
             for option, value in zip(DECIDED, ablation, strict=True)
             if value != defaults[option]
         ]
-        ours = "demo" if data == "demo" else "ava" if data.startswith("ava:") else "votes"
+        ours = "demo" if data == "demo" else "ava" if data.startswith("ava:") else "votes_scratch"
         for preset, file in (("paper", "paper"), ("ours", ours)):
             full = f"{name} ({preset})"
             if full not in have:

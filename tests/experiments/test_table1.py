@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import paper, votes
+from configs import paper, votes_scratch
 from experiments import table1
 from experiments.tables import deep_rows, features, table1_fits, table1_plot
 from mtp.config import flat, get_config
@@ -50,7 +50,7 @@ def workdir(folder, name, options, found, seed=0, sha="c" * 64):
     """What a finished run leaves: configuration, results and predictions (the truth, blunted)."""
     where = folder / name
     where.mkdir()
-    c = votes.get_config()
+    c = votes_scratch.get_config()
     c.update_from_flattened_dict({**options, "seed": seed})
     results = {"config": json.loads(c.to_json()), "seed": seed, "split": {"name": "test", "sha256": sha}}
     (where / "results.json").write_text(json.dumps(results))

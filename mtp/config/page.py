@@ -10,7 +10,7 @@ Made from [`mtp/config/records.py`](../mtp/config/records.py) by `python -m mtp.
 it current. An experiment's file in `configs/` changes values, and so does the command line:
 
 ```bash
-python -m mtp.main --config=configs/votes.py --config.loss.emd_r=1 --config.model.columns=fcn,spp --workdir=runs/x
+python -m mtp.main --config=configs/demo.py --config.loss.emd_r=1 --config.model.columns=gap,spp --workdir=runs/x
 ```
 
 `--config.input.sizes="((112, 168), (168, 112))"` is a tuple of tuples, `--config.loss.delta=None` leaves a value to be

@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -118,6 +119,17 @@ def test_the_check_calls_every_kernel():
     lowered = jax.jit(check.results, static_argnums=0).lower(check.NATIVE, x, sizes).as_text()
     missing = [symbol for symbol in native.SYMBOLS if f"@{symbol}(" not in lowered]
     assert not missing
+
+
+def test_the_check_sees_a_number_that_is_none_in_any_result(monkeypatch):
+    """Also behind results that are right."""
+    right = {"stem": [jnp.ones(3), jnp.ones(3), jnp.ones(3)]}
+    for place in range(3):
+        wrong = {"stem": [x.at[1].set(jnp.nan) if i == place else x for i, x in enumerate(right["stem"])]}
+        monkeypatch.setattr(
+            check, "results", lambda of, x, sizes, w=wrong: w if of is check.NATIVE else right
+        )
+        assert np.isnan(check.deviations()["stem"])
 
 
 def test_the_check_sees_one_wrong_number_of_every_operation(monkeypatch):

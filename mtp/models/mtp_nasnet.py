@@ -119,6 +119,9 @@ def build(config: Config, ratings: int, styles: int) -> Model:
         heads_sown = sown["intermediates"]["heads"]
         return jnp.concatenate([heads_sown[column]["features"][0] for column in config.columns], axis=-1)
 
+    def replaced(params: Any, layers: Mapping[str, tuple[Any, Any]]) -> Any:
+        return with_last_layers(params, layers, config.columns)
+
     linear = config.heads == "parallel" and set(config.columns) <= set(heads.LINEAR)
     return Model(
         module=module,
@@ -129,17 +132,16 @@ def build(config: Config, ratings: int, styles: int) -> Model:
         reads=backbones[0].reads,
         begin=begin,
         load=load,
-        last_layers=LastLayers(features, with_last_layers) if linear else None,
+        last_layers=LastLayers(features, replaced) if linear else None,
     )
 
 
-def with_last_layers(params: Any, layers: Mapping[str, tuple[Any, Any]]) -> Any:
-    """Parameters whose columns' mean is one dense layer a task on the columns' features one after the other."""
-    columns, first = params["heads"], 0
-    replaced = {}
-    # the order of the features is that of the columns, which Flax keeps
-    for name, column in columns.items():
-        width = next(iter(column.values()))["kernel"].shape[0]
+def with_last_layers(params: Any, layers: Mapping[str, tuple[Any, Any]], columns: Sequence[str]) -> Any:
+    """Parameters whose columns' mean is one dense layer a task on these columns' features one after the other."""
+    replaced, first = {}, 0
+    # not the parameters' own order: what is jitted sorts their names
+    for name in columns:
+        width = next(iter(params["heads"][name].values()))["kernel"].shape[0]
         part = slice(first, first + width)
         replaced[name] = {
             task: {

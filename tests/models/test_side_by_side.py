@@ -127,3 +127,16 @@ def test_a_map_of_equal_cells_passes_finite_gradients():
     variables = module.init(jax.random.key(0), levels)
     gradient = jax.grad(lambda x: module.apply(variables, [(x, levels[0][1])])["style"].sum())(levels[0][0])
     assert jnp.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("columns", [("gap", "spp"), ("spp", "gap")])
+def test_replaced_last_layers_are_one_layer_on_the_features_whatever_the_order_of_the_columns(columns):
+    """Also of parameters that went through a jitted function, which sorts their names."""
+    model = built("small", columns)
+    variables = jax.jit(model.init)(0)
+    features = np.asarray(once(lambda v: model.last_layers.features(v, inputs()))(variables))
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.normal(size=(features.shape[1], 5)), rng.normal(size=5)
+    params = model.last_layers.replaced(variables["params"], {"distribution": (kernel, bias)})
+    logits, _ = once(lambda v: model.logits(v, inputs()))({**variables, "params": params})
+    np.testing.assert_allclose(logits["distribution"], features @ kernel + bias, rtol=1e-3, atol=1e-3)

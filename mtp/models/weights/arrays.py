@@ -1,6 +1,7 @@
 """What the readers of weights share: their error, what they give, and what a number of a network can be."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mtp import files
 from mtp.ops.canvas import Sizes
 from mtp.ops.pyramid import global_average
 
@@ -24,6 +26,22 @@ class Weights(NamedTuple):
     params: dict[str, Any]
     batch_stats: dict[str, Any]
     top: dict[str, Float[Array, "..."]] | None
+
+
+def given_file(weights: str, kind: str) -> Path:
+    """The file that model.weights names. kind: which there can be. Errors: WeightsError where it is not there."""
+    path = Path(weights)
+    if not path.is_file():
+        raise WeightsError(f"model.weights must be '', '{IMAGENET}' or {kind}; there is no file {weights}")
+    return path
+
+
+def file_origin(weights: str, locate: Callable[[], Path]) -> dict[str, Any]:
+    """What results.json says of the loaded weights: the name and SHA-256 of the file that `locate` finds."""
+    if not weights:
+        return {"weights": "from scratch"}
+    path = locate()
+    return {"weights": weights, "file": path.name, "sha256": files.sha256(path)}
 
 
 def imagenet_probabilities(

@@ -12,7 +12,14 @@ import numpy as np
 from mtp import files
 from mtp.models.efficientnet_lite import LITE, TOP, layout
 from mtp.models.weights import torch_file
-from mtp.models.weights.arrays import IMAGENET, Weights, WeightsError, numbers
+from mtp.models.weights.arrays import (
+    IMAGENET,
+    Weights,
+    WeightsError,
+    file_origin,
+    given_file,
+    numbers,
+)
 
 CLASSES = 1000
 # ours, the file's
@@ -65,12 +72,7 @@ def locate(weights: str, backbone: str) -> Path:
     Errors: WeightsError where it is not there, or another one.
     """
     if weights != IMAGENET:
-        path = Path(weights)
-        if not path.is_file():
-            raise WeightsError(
-                f"model.weights must be '', '{IMAGENET}' or a .pth file of torch; there is no file {weights}"
-            )
-        return path
+        return given_file(weights, "a .pth file of torch")
     published = PUBLISHED[backbone]
     found = importlib.util.find_spec(published.package)
     if found is None or not found.submodule_search_locations:
@@ -94,11 +96,8 @@ def locate(weights: str, backbone: str) -> Path:
 
 
 def origin(weights: str, backbone: str) -> dict[str, Any]:
-    """What results.json says of the loaded weights: the file's name and SHA-256."""
-    if not weights:
-        return {"weights": "from scratch"}
-    path = locate(weights, backbone)
-    return {"weights": weights, "file": path.name, "sha256": files.sha256(path)}
+    """What results.json says of the loaded weights."""
+    return file_origin(weights, lambda: locate(weights, backbone))
 
 
 def read(path: Path, backbone: str, variables: Mapping[str, Any]) -> Weights:

@@ -10,10 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pooch
 
-from mtp import files
 from mtp.config import CACHE
 from mtp.models.nasnet import NASNET_A
-from mtp.models.weights.arrays import IMAGENET, Weights, WeightsError, numbers
+from mtp.models.weights.arrays import (
+    IMAGENET,
+    Weights,
+    WeightsError,
+    file_origin,
+    given_file,
+    numbers,
+)
 from mtp.models.weights.keras_order import TOP, saved_layers
 
 BASE = "https://storage.googleapis.com/tensorflow/keras-applications/nasnet/"
@@ -49,20 +55,12 @@ def locate(weights: str, backbone: str) -> Path:
     """The file of model.weights: "imagenet" is fetched, all else is a path."""
     if weights == IMAGENET:
         return fetch(backbone)
-    path = Path(weights)
-    if not path.is_file():
-        raise WeightsError(
-            f"model.weights must be '', '{IMAGENET}' or a Keras .h5 file; there is no file {weights}"
-        )
-    return path
+    return given_file(weights, "a Keras .h5 file")
 
 
 def origin(weights: str, backbone: str) -> dict[str, Any]:
-    """What results.json says of the loaded weights: the file's name and SHA-256."""
-    if not weights:
-        return {"weights": "from scratch"}
-    path = locate(weights, backbone)
-    return {"weights": weights, "file": path.name, "sha256": files.sha256(path)}
+    """What results.json says of the loaded weights."""
+    return file_origin(weights, lambda: locate(weights, backbone))
 
 
 def fetch(backbone: str, *, top: bool = False) -> Path:

@@ -39,7 +39,6 @@ ROWS = {
     "lite2": Row("votes", {"model.backbone": "lite2"}),
     "lite0-last-map": Row("votes", {"model.backbone": "lite0", "model.columns": ("gap",)}),
     "frozen-last-map": Row("votes", {"model.columns": ("gap",)}),
-    "frozen-pyramid": Row("votes", {"model.columns": ("levels", "spp")}),
     "frozen-long384": Row("votes", {"eval.size": "long=384"}),
     "scratch": Row("votes_scratch"),
 }

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from mtp.data.votes import load as votes
 from mtp.inference.predictor import Predictor
 from tests import runs
 
@@ -44,13 +45,28 @@ def kept(home):
 
 def test_a_fit_is_an_ordinary_run_that_knows_more_than_the_mean_histogram(fitted):
     workdir, _, printed = fitted
-    assert "the last layers are fitted to features of the trunk on the plain path" in printed
+    assert (
+        "the last layers are fitted to features of the trunk on the plain path, with the validation"
+        in printed
+    )
     assert "distribution: fitted to" in printed and "regularised by" in printed
     rows = {row["row"]: row["metrics"] for row in json.loads((workdir / "results.json").read_text())["rows"]}
     assert rows["model"]["emd_r2"]["value"] < 0.8 * rows["mean histogram"]["emd_r2"]["value"]
     assert rows["model"]["srcc"]["value"] > 0.8
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    assert {"train/strength_distribution", "validation/emd_r2"} <= set().union(*lines)
+    assert set().union(*lines) >= {"train/strength_distribution", "train/strength_two_category"}
+
+
+def test_validation_pictures_train_and_count_as_trained_on(fitted):
+    """Their names are in no split that is left, and an evaluation on them is refused as on any training picture."""
+    workdir, photos, printed = fitted
+    splits = votes.load(photos).splits
+    learnt = splits.count("train") + splits.count("validation")
+    assert splits.count("validation") and f"({learnt} train, 0 validation, " in printed
+    assert f"distribution: fitted to {learnt} pictures" in printed
+    assert len(np.load(workdir / "training_pictures.npy")) == learnt
+    line = runs.error_line([*runs.evaluate(workdir), "--config.eval.split=validation"])
+    assert f"{splits.count('validation')} pictures of the split validation" in line and "trained on" in line
 
 
 def test_it_is_finished_and_evaluated_and_predicts_as_any(fitted, tmp_path):

@@ -104,7 +104,11 @@ def announce(built: Training, notes: Sequence[str]) -> None:
         print(f"note: {message}")
     path = {"on": " on the native kernels", "off": " on the plain path"}.get(c.run.native, "")
     if c.train.method == "features":
-        print(f"the last layers are fitted to features of the trunk{path}", flush=True)
+        print(
+            f"the last layers are fitted to features of the trunk{path}, with the validation split's pictures in the "
+            "training split",
+            flush=True,
+        )
         return
     if c.input.order == "buckets":
         middle, high = buckets.distortion(d.sizes[d.indices("train")], c.input.sizes)

@@ -103,6 +103,8 @@ _RECORDS = (
            "torch (EfficientNet-Lite, .pth)"),
     Option("model.columns", ("fcn", "spp"), Named(several=True), TRAINING,
            "over the last map; their logits are averaged", "section 3.2"),
+    Option("model.levels", 3, Integer(1), TRAINING,
+           "last levels of each trunk that the column `levels` pools, at most all", "ours", "levels"),
     Option("model.trunks", 1, Integer(1), TRAINING,
            "1, or as many as columns: a backbone of its own for each column"),
     Option("model.fcn_hidden", 256, Integer(0), TRAINING,

@@ -154,6 +154,7 @@ IDLE = (
         ("model.fcn_hidden", "model.fcn_average"), lambda c: "fcn" not in c.model.columns, "no column is fcn"
     ),
     Idle(("model.spp_bins", "model.spp_pool"), lambda c: "spp" not in c.model.columns, "no column is spp"),
+    Idle(("model.levels",), lambda c: "levels" not in c.model.columns, "no column is levels"),
     Idle(
         ("model.heads",),
         lambda c: c.model.heads == "cascade" and len(c.model.tasks) == 1,

@@ -85,6 +85,10 @@ class Dataset(Pictures):
             raise DataError(f"a split is one of {', '.join(SPLITS)} or all, not {split!r}")
         return np.flatnonzero(np.array(self.splits) == split)
 
+    def with_split(self, source: str, joining: str) -> "Dataset":
+        """The same pictures, with those of the split `source` in the split `joining`."""
+        return dataclasses.replace(self, splits=tuple(joining if s == source else s for s in self.splits))
+
     def split_sha256(self, split: str) -> str:
         """Hash of which pictures are in `split`: SHA-256 of their sorted names, one a line."""
         names = "\n".join(self.images[i] for i in self.indices(split))

@@ -90,8 +90,7 @@ class SppColumn(nn.Module):
 
 
 class LevelsColumn(nn.Module):
-    """Mean and standard deviation of every channel over the cells of each of the trunk's levels, then a dense layer a
-    task.
+    """Mean and standard deviation of every channel over the cells of each last level, then a dense layer a task.
 
     What a trained trunk sees of texture and colour lies in its first levels, what it sees of things in its last ones.
     """

@@ -22,6 +22,7 @@ class MTPNasNet(nn.Module):
 
     outputs: number of outputs of each task: K ratings, 2, S styles.
     backbones: several see the pictures side by side, and their last maps' channels are one map's.
+    levels: of each backbone the last ones, which the column `levels` pools.
     trunks: 1, or one for each column.
     Sown as "intermediates": "map" (B, h, w, C) and "map_sizes" (B, 2) of the first trunk; by the columns that have
     logits of each cell, "cells" (B, h, w, outputs) by task; by those that pool first, "features" (B, F).
@@ -32,28 +33,29 @@ class MTPNasNet(nn.Module):
     outputs: Mapping[str, int]
     options: ColumnOptions = ColumnOptions()
     cascade: bool = False
+    levels: int = 1
     trunks: int = 1
     remat: bool = False
 
     @nn.compact
     def __call__(self, inputs: Inputs, statistics: BatchStatistics | None = None) -> Logits:
-        levels: dict[str, Levels] = {}
+        found: dict[str, Levels] = {}
         for number, names in enumerate(trunk_names(self.backbones, self.columns, self.trunks)):
-            found = [
+            trunks = [
                 self._levels(*each, inputs, statistics) for each in zip(self.backbones, names, strict=True)
             ]
-            levels |= dict.fromkeys(self.columns[number:], side_by_side(found))
-        x, sizes = levels[self.columns[0]][-1]
+            found |= dict.fromkeys(self.columns[number:], side_by_side(trunks))
+        x, sizes = found[self.columns[0]][-1]
         self.sow("intermediates", "map", x)
         self.sow("intermediates", "map_sizes", sizes)
-        return Columns(self.columns, self.outputs, self.options, self.cascade, name="heads")(levels)
+        return Columns(self.columns, self.outputs, self.options, self.cascade, name="heads")(found)
 
     def _levels(
         self, backbone: Backbone, name: str, inputs: Inputs, statistics: BatchStatistics | None
     ) -> Levels:
         trunk = backbone.module(dtype=self.options.dtype, remat=self.remat, name=name)
         given = backbone.pixels(inputs["images"], inputs["sizes"]), inputs["sizes"], statistics
-        return trunk.levels(*given) if "levels" in self.columns else (trunk(*given),)
+        return trunk.levels(*given)[-self.levels :] if "levels" in self.columns else (trunk(*given),)
 
 
 def side_by_side(trunks: Sequence[Levels]) -> Levels:
@@ -96,6 +98,7 @@ def build(config: Config, ratings: int, styles: int) -> Model:
         nn.FrozenDict(outputs),
         options,
         cascade=config.heads == "cascade",
+        levels=config.levels,
         trunks=config.trunks,
         remat=config.remat,
     )

@@ -52,8 +52,8 @@ def two_category(high: Float[Array, " B"], logits: Float[Array, "B 2"]) -> Float
     return -(high * log_p[:, 1] + (1 - high) * log_p[:, 0])
 
 
-def style(labels: Float[Array, "B S"], logits: Float[Array, "B S"]) -> Float[Array, " B"]:
-    """Softmax cross-entropy of one style a picture (Eq. 4), nats; labels are one-hot rows."""
+def cross_entropy(labels: Float[Array, "B S"], logits: Float[Array, "B S"]) -> Float[Array, " B"]:
+    """Softmax cross-entropy, nats; labels are rows that sum to one: of one style a picture (Eq. 4), or histograms."""
     _same_shape(labels, logits)
     return -jnp.sum(labels * jax.nn.log_softmax(logits.astype(jnp.float32)), axis=-1)
 

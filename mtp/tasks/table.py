@@ -26,6 +26,9 @@ class LossOptions(NamedTuple):
     style_kind: str
 
 
+Loss = Callable[[Array, Array, LossOptions], Float[Array, " B"]]
+
+
 class Criterion(NamedTuple):
     """The metric on the validation split that chooses the best checkpoint."""
 
@@ -41,6 +44,7 @@ class Task:
     outputs: (K ratings, S styles) -> logits; 0 where the data has nothing to learn.
     label: (votes (N, K), styles (N, S), threshold) -> the labels of N pictures.
     loss: (labels, logits, options) -> a value a picture, (B,).
+    convex: a loss like it that is convex in the logits, to which last layers are fitted; None: `loss` is.
     probabilities: (logits (B, n), style_kind) -> what is predicted.
     factor: option of `loss` that multiplies the task's loss in Eq. 1; "": 1.
     """
@@ -49,10 +53,11 @@ class Task:
     kind: Kind
     outputs: Callable[[int, int], int]
     label: Callable[[Votes, Styles, float], Labels]
-    loss: Callable[[Array, Array, LossOptions], Float[Array, " B"]]
+    loss: Loss
     probabilities: Callable[[Array, str], Array]
     criterion: Criterion
     factor: str = ""
+    convex: Loss | None = None
 
 
 def _distribution_loss(truth: Array, logits: Array, options: LossOptions) -> Float[Array, " B"]:
@@ -61,8 +66,17 @@ def _distribution_loss(truth: Array, logits: Array, options: LossOptions) -> Flo
     return losses.emd(truth, logits, r=options.emd_r, squared=options.emd_squared)
 
 
+def _convex_distribution_loss(truth: Array, logits: Array, options: LossOptions) -> Float[Array, " B"]:
+    """Cross-entropy, which the histogram itself minimises as it does Eq. 2; where only means are known, nothing but
+    their distance is to be had.
+    """
+    if options.target == "mean":
+        return losses.mean_rating(truth, logits)
+    return losses.cross_entropy(truth, logits)
+
+
 def _style_loss(truth: Array, logits: Array, options: LossOptions) -> Float[Array, " B"]:
-    loss = losses.style if options.style_kind == "softmax" else losses.style_bce
+    loss = losses.cross_entropy if options.style_kind == "softmax" else losses.style_bce
     return loss(truth, logits)
 
 
@@ -75,6 +89,7 @@ _RECORDS = (
         loss=_distribution_loss,
         probabilities=lambda logits, style_kind: jax.nn.softmax(logits),
         criterion=Criterion("emd_r2", "low"),
+        convex=_convex_distribution_loss,
     ),
     Task(
         "two_category",

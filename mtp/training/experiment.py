@@ -121,6 +121,9 @@ def prepare(config: Config) -> Training:
     Errors: DataError and ConfigError where the data do not go with the options.
     """
     dataset = load(config.data)
+    if config.train.method == "features":
+        # whatever has to be chosen is chosen by inner folds of the training pictures
+        dataset = dataset.with_split("validation", joining="train")
     mesh = data_mesh(config.run.devices)
     check_target(dataset, config)
     check_batch(config, mesh)

@@ -4,6 +4,7 @@ Each picture is seen once, as in evaluation, and what the last layers see of it 
 fit on the same pictures takes seconds. The result is step 1 of an ordinary run.
 """
 
+import functools
 import json
 from collections.abc import Mapping
 from contextlib import closing
@@ -85,19 +86,24 @@ def fitted(experiment: Training, state: TrainState, weights: str) -> dict[str, L
         config.loss.target, config.loss.emd_r, config.loss.emd_squared, experiment.facts.style_kind
     )
     layers = {}
-    for task, outputs in experiment.model.outputs.items():
-        layers[task] = last_layers.fit(
+    for name, outputs in experiment.model.outputs.items():
+        task = TASKS[name]
+        loss, convex = (
+            functools.partial(each, options=options) for each in (task.loss, task.convex or task.loss)
+        )
+        layers[name] = last_layers.fit(
             features,
-            labels[task][rows],
-            importance[task][rows],
+            labels[name][rows],
+            importance[name][rows],
             outputs,
-            lambda truth, logits, task=task: TASKS[task].loss(truth, logits, options),
+            convex,
+            loss,
             [groups[row] for row in rows],
             config.seed,
         )
         print(
-            f"{task}: fitted to {len(rows)} pictures with {features.shape[1]} features, regularised by "
-            f"{layers[task].strength:.0e}"
+            f"{name}: fitted to {len(rows)} pictures with {features.shape[1]} features, regularised by "
+            f"{layers[name].strength:.0e}"
         )
     return layers
 

@@ -22,9 +22,11 @@ def _backbones(monkeypatch):
     monkeypatch.setitem(BACKBONES, "other", runs.SMALL)
 
 
-def built(backbone, columns):
+def built(backbone, columns, **options):
     config = get_config().model
-    config.update({"backbone": backbone, "columns": columns, "tasks": ("distribution",), "fcn_hidden": 4})
+    config.update(
+        {"backbone": backbone, "columns": columns, "tasks": ("distribution",), "fcn_hidden": 4, **options}
+    )
     return mtp_nasnet.build(config, 5, 0)
 
 
@@ -98,6 +100,17 @@ def test_the_levels_of_a_trunk_end_with_its_last_map(name):
     )
     sides = [shape[1] for shape in maps]
     assert sides == sorted(sides, reverse=True) and len(maps) == {"tiny": 5, "lite0": 8}[name]
+
+
+@pytest.mark.parametrize(
+    ("levels", "channels"), [(1, 1280), (2, 1280 + 320), (3, 1280 + 320 + 192), (99, 2064)]
+)
+def test_the_column_has_the_last_levels_of_each_trunk(levels, channels):
+    """Mean and deviation of the published channels of EfficientNet-Lite's stages; more than there are is all."""
+    for backbone, trunks in (("lite0", 1), (("lite0", "lite1"), 2)):
+        model = built(backbone, ("levels",), levels=levels)
+        heads = jax.eval_shape(lambda model=model: model.init(0))["params"]["heads"]
+        assert heads["levels"]["distribution"]["kernel"].shape == (2 * trunks * channels, 5)
 
 
 def test_the_column_pools_the_cells_of_each_picture_alone():

@@ -69,7 +69,9 @@ def test_cross_entropies_are_the_log_likelihoods():
     kinds = RNG.integers(0, 10, 6)
     labels = np.eye(10, dtype=np.float32)[kinds]
     expected = -log_softmax(LOGITS, axis=1)[np.arange(6), kinds]
-    np.testing.assert_allclose(losses.style(jnp.asarray(labels), jnp.asarray(LOGITS)), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        losses.cross_entropy(jnp.asarray(labels), jnp.asarray(LOGITS)), expected, rtol=1e-5
+    )
 
 
 def test_sigmoid_cross_entropy_stays_finite_for_large_logits():

@@ -107,6 +107,24 @@ def test_the_loss_falls_towards_the_label(task):
     assert (good <= bad + 1e-6).all() and good.sum() < bad.sum() / 2
 
 
+@EVERY
+def test_what_last_layers_are_fitted_to_is_convex_in_the_logits(task):
+    """No second derivative is below zero, in any direction; Eq. 2's own is, which is why it has another one."""
+    labels, known = labels_of(task)
+    options = LossOptions("histogram", 2, False, "softmax")
+
+    def least_curvature(loss):
+        hessian = jax.vmap(jax.hessian(lambda x, y: loss(y[None], x[None], options)[0]))
+        return min(
+            np.linalg.eigvalsh(hessian(logits_of(task, scale), labels)[known]).min() for scale in (0.3, 3.0)
+        )
+
+    record = TASKS[task]
+    assert least_curvature(record.convex or record.loss) > -1e-6
+    if record.convex:
+        assert least_curvature(record.loss) < -1e-3
+
+
 def test_outputs_of_each_task():
     assert tasks.outputs(("distribution", "two_category", "style"), 10, 14) == {
         "distribution": 10,
@@ -167,7 +185,7 @@ def test_each_task_reads_the_options_of_its_own_loss():
             losses.emd(truth, logits, r=r, squared=squared),
         )
     styles, logits = labels_of("style")[0], logits_of("style")
-    for kind, expected in (("softmax", losses.style), ("sigmoid", losses.style_bce)):
+    for kind, expected in (("softmax", losses.cross_entropy), ("sigmoid", losses.style_bce)):
         np.testing.assert_array_equal(
             TASKS["style"].loss(styles, logits, LossOptions("histogram", 2, False, kind)),
             expected(styles, logits),

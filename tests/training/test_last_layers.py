@@ -21,7 +21,7 @@ ONES, GROUPS = np.ones(60), [str(i // 2) for i in range(60)]
 def fitted(
     features=FEATURES, labels=HISTOGRAMS, weights=ONES, loss=losses.emd, outputs=5, groups=GROUPS, seed=0
 ):
-    return fit(features, labels, weights, outputs, loss, groups, seed)
+    return fit(features, labels, weights, outputs, loss, loss, groups, seed)
 
 
 @pytest.mark.parametrize("strength", [0.1, 0.003])
@@ -61,6 +61,20 @@ def test_scale_and_offset_of_features_change_no_logit():
     assert plain.strength == other.strength and not other.kernel[-1].any()
     logits = FEATURES @ plain.kernel[:-1] + plain.bias
     np.testing.assert_allclose(moved @ other.kernel + other.bias, logits, atol=0.02)
+
+
+def test_another_loss_than_the_minimised_one_may_choose_the_strength():
+    """Judged by what the strongest one suits best, it is the strongest; the layer is the fit at that strength."""
+    learnable = np.asarray(jax.nn.softmax(FEATURES[:, :5] / 2))
+    mean = jnp.asarray(learnable.mean(0))
+
+    def distance_to_the_mean(truth, logits):
+        return losses.emd(jnp.tile(mean, (len(logits), 1)), logits)
+
+    own = fit(FEATURES, learnable, ONES, 5, losses.cross_entropy, losses.cross_entropy, GROUPS)
+    other = fit(FEATURES, learnable, ONES, 5, losses.cross_entropy, distance_to_the_mean, GROUPS)
+    assert other.strength == last_layers.STRENGTHS[0] > own.strength
+    assert np.abs(other.kernel).max() < 0.1 * np.abs(own.kernel).max()
 
 
 def test_what_can_be_learnt_gets_a_weak_strength_and_noise_a_strong_one():

@@ -1,7 +1,7 @@
 """Table 1: label-distribution learners on frozen features, deep rows, reference rows, and what the paper prints.
 
     python -m experiments.table1 --data=demo --backbone=runs/demo --workdirs runs/demo
-    python -m experiments.table1 --data=FOLDER --group=theme --backbone=imagenet --out=runs/table1/mine
+    python -m experiments.table1 --data=FOLDER --group=theme --backbone=lite0 --out=runs/table1/mine
 
 Computes features where they are not there yet (`experiments.tables.features`), tunes and fits every learner
 (`configs/ldl/table1.py`), reads the workdirs' predictions, and writes table1.md, .csv, .tex, .json and, with

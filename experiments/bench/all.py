@@ -12,6 +12,7 @@ from experiments.bench import compile as bench_compile
 from experiments.bench import cost as bench_cost
 from experiments.bench import forward as bench_forward
 from experiments.bench import input as bench_input
+from experiments.bench import lite as bench_lite
 from experiments.bench import memory as bench_memory
 from experiments.bench import mixed as bench_mixed
 from experiments.bench import train as bench_train
@@ -26,6 +27,7 @@ PARTS = {
     "input": bench_input.rows,
     "memory": bench_memory.rows,
     "cost": bench_cost.rows,
+    "lite": bench_lite.rows,
 }
 
 

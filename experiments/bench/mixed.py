@@ -8,7 +8,9 @@ one by one at their own size, or at the nearest that their network takes.
 import contextlib
 import functools
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -35,7 +37,11 @@ from mtp.data.pictures import of_arrays
 from mtp.models.backbones import odd_sides
 
 PICTURES, PAIRS, TARGET = 200, 1, 1.5  # a run takes half a minute and more
-PEERS = (("PyTorch eager, channels-last", "torch"), ("ONNX Runtime", "onnxruntime"), ("OpenVINO", "openvino"))
+PEERS = (
+    ("PyTorch eager, channels-last", "torch", TARGET),
+    ("ONNX Runtime", "onnxruntime", TARGET),
+    ("OpenVINO", "openvino", TARGET),
+)
 ASPECTS = {3 / 2: 0.35, 4 / 3: 0.25, 1.0: 0.08, 16 / 9: 0.05, 5 / 4: 0.05}  # the rest: any from 1 to 2
 
 
@@ -66,10 +72,10 @@ def ava_like_sizes(seed: int = 0) -> np.ndarray:
     )
 
 
-def on_canvases(sizes: np.ndarray, native: bool):
+def on_canvases(sizes: np.ndarray, native: bool, model: Mapping[str, Any]):
     """The run of our side; it returns the number of programs compiled so far."""
     ours.cached()
-    predictor = ours.predictor(_configured(ours.trunk_and_linear_head(native)))
+    predictor = ours.predictor(_configured(ours.trunk_and_linear_head(native, **model)))
     pictures, used = of_arrays(random_pictures(sizes)), set()
     everyone = np.arange(len(pictures))
 
@@ -141,32 +147,39 @@ def canvas_rows(what: str, sizes: np.ndarray) -> list[Row]:
     ]
 
 
-def speed_rows(what: str, sizes: np.ndarray) -> list[Row]:
-    found = []
+def speed_rows(
+    what: str,
+    sizes: np.ndarray,
+    backbone: str = "mobile",
+    model: Mapping[str, Any] | None = None,
+    against: Sequence[tuple[str, str, float]] = PEERS,
+) -> list[Row]:
+    """model: further options of ours. against: peers' names, engines and targets."""
+    found, model = [], {"backbone": backbone, **(model or {})}
     with contextlib.ExitStack() as running:
         mine = {}
         for path, native in ours.PATHS.items():
             try:
-                mine[path] = running.enter_context(Contender(on_canvases, sizes, native))
+                mine[path] = running.enter_context(Contender(on_canvases, sizes, native, model))
             except Missing as error:
                 found.append(skipped(f"{what}, {path}", "", error))
-        for name, engine in PEERS:
-            against = f"{name}, one by one"
+        for name, engine, target in against:
+            peer_name = f"{name}, one by one"
             try:
-                with Contender(peers.one_by_one, engine, sizes) as peer:
+                with Contender(peers.one_by_one, engine, sizes, backbone) as peer:
                     found += [
                         rate_row(
                             f"{what}, {path}",
-                            against,
+                            peer_name,
                             pairs(contender, peer, PAIRS),
                             len(sizes),
                             "pictures/s",
-                            TARGET,
+                            target,
                         )
                         for path, contender in mine.items()
                     ]
             except Missing as error:
-                found.append(skipped(what, against, error))
+                found.append(skipped(what, peer_name, error))
         found += [
             limit_row(f"{what}, {path}: programs", contender.run()[1], "programs", 6)
             for path, contender in mine.items()

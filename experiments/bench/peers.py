@@ -40,11 +40,15 @@ def _nasnet_file() -> ModuleType:
     return module
 
 
-def network() -> Any:
-    """NASNet-A Mobile with a linear head, channels last, random weights."""
+def network(backbone: str = "mobile") -> Any:
+    """With a linear head, channels last; NASNet-A Mobile has random weights, EfficientNet-Lite the published ones."""
     import torch
 
     torch.set_num_threads(CORES)
+    if backbone != "mobile":
+        from experiments.bench import torch_lite
+
+        return torch_lite.network(backbone)
     net = _nasnet_file().NASNetAMobile(num_classes=RATINGS)
     net.avg_pool, net.dropout = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Identity()
     return net.to(memory_format=torch.channels_last)
@@ -89,18 +93,18 @@ def torch_train(size: Shape, batch: int, compiled: bool) -> Run:
     return run
 
 
-def onnx_file() -> Path:
+def onnx_file(backbone: str) -> Path:
     """The network exported once, with free batch, height and width."""
     import torch
 
-    path = CACHE / "bench" / f"nasnet-mobile-torch{torch.__version__}.onnx"
+    path = CACHE / "bench" / f"{backbone}-torch{torch.__version__}.onnx"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".part")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                network().eval(),
+                network(backbone).eval(),
                 (torch.zeros(1, 3, 224, 224),),
                 partial,
                 dynamo=False,
@@ -111,7 +115,7 @@ def onnx_file() -> Path:
     return path
 
 
-def _onnxruntime(batch_size: tuple[int, Shape] | None) -> Any:
+def _onnxruntime(batch_size: tuple[int, Shape] | None, backbone: str = "mobile") -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -121,15 +125,17 @@ def _onnxruntime(batch_size: tuple[int, Shape] | None) -> Any:
         batch, (height, width) = batch_size
         for name, value in (("batch", batch), ("height", height), ("width", width)):
             options.add_free_dimension_override_by_name(name, value)
-    session = onnxruntime.InferenceSession(str(onnx_file()), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(onnx_file(backbone)), options, providers=["CPUExecutionProvider"]
+    )
     return lambda x: session.run(None, {"x": x})[0]
 
 
-def _openvino(batch_size: tuple[int, Shape] | None) -> Any:
+def _openvino(batch_size: tuple[int, Shape] | None, backbone: str = "mobile") -> Any:
     import openvino
 
     core = openvino.Core()
-    model = core.read_model(onnx_file())
+    model = core.read_model(onnx_file(backbone))
     if batch_size:
         batch, size = batch_size
         model.reshape([batch, 3, *size])
@@ -167,29 +173,31 @@ def keras_forward(size: Shape, batch: int) -> Run:
     return lambda: np.asarray(apply(x))
 
 
-def one_by_one(engine: str, sizes: np.ndarray) -> Run:
+def one_by_one(engine: str, sizes: np.ndarray, backbone: str = "mobile") -> Run:
     """Batch 1 at each picture's own size, or the nearest that the network takes: from uint8 to predictions."""
     pictures = random_pictures(np.array([nearest_multiple((int(h), int(w))) for h, w in sizes]))
     apply = (
-        _torch_dynamic()
+        _torch_dynamic(backbone)
         if engine == "torch"
-        else {"onnxruntime": _onnxruntime, "openvino": _openvino}[engine](None)
+        else {"onnxruntime": _onnxruntime, "openvino": _openvino}[engine](None, backbone)
     )
 
     def run() -> list[Any]:
-        return [apply(np.ascontiguousarray(np.moveaxis(_floats(p), 2, 0)[None])) for p in pictures]
+        return [apply(np.ascontiguousarray(np.moveaxis(floats(p, backbone), 2, 0)[None])) for p in pictures]
 
     return run
 
 
-def _floats(picture: np.ndarray) -> np.ndarray:
-    return picture.astype(np.float32) / 127.5 - 1
+def floats(picture: np.ndarray, backbone: str) -> np.ndarray:
+    """A picture's pixels as the network takes them."""
+    values = picture.astype(np.float32)
+    return values / 127.5 - 1 if backbone == "mobile" else (values - 127) / 128
 
 
-def _torch_dynamic() -> Any:
+def _torch_dynamic(backbone: str) -> Any:
     import torch
 
-    net = network().eval()
+    net = network(backbone).eval()
 
     def apply(x: np.ndarray) -> Any:
         with torch.inference_mode():

@@ -4,9 +4,9 @@
     python -m experiments.tables.features --data=FOLDER --group=theme --backbone=imagenet --out=FILE
 
 --data: demo, a folder with votes.csv, or ava:DATA_DIR (what python -m mtp.data.ava built). --backbone: a finished
-workdir (its best checkpoint, at its eval.size), or
-imagenet (NASNet-A Mobile's published weights, at native size). The last map's mean over its valid cells, one row a
-picture. Pictures go in parts that are kept beside FILE until all are there: started again, it goes on.
+workdir (its best checkpoint, at its eval.size), or published weights at native size: imagenet (NASNet-A Mobile's),
+lite0, lite1, lite2, or a Keras .h5 file of Mobile. The last map's mean over its valid cells, one row a picture.
+Pictures go in parts that are kept beside FILE until all are there: started again, it goes on.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from mtp.data import means
 from mtp.data.load import load
 from mtp.data.schema import DataError, Dataset
 from mtp.inference.predictor import Predictor
+from mtp.models.efficientnet_lite import LITE
 from mtp.models.weights import IMAGENET, WeightsError
 from mtp.runtime import settings
 from mtp.runtime.checkpoint import CheckpointError
@@ -75,13 +76,19 @@ def data_options(data: str, group: str) -> dict[str, Any]:
     return {"data.name": "votes", "data.dir": data, "data.group": group}
 
 
-def published(weights: str, config: Config, dataset: Dataset) -> Backbone:
-    """NASNet-A Mobile with published weights: "imagenet" or a Keras .h5 file; its head is never asked."""
+def published(name: str, config: Config, dataset: Dataset) -> Backbone:
+    """A network with published weights, whose head is never asked; name: see `is_published`."""
+    backbone, weights = (name, IMAGENET) if name in LITE else ("mobile", name)
     config = configured({
-        **flat(config), "model.backbone": "mobile", "model.weights": weights, "model.columns": ("gap",),
+        **flat(config), "model.backbone": backbone, "model.weights": weights, "model.columns": ("gap",),
         "model.tasks": ("distribution",),
     })  # fmt: skip
-    return Backbone(weights, Predictor.untrained(config, dataset.ratings))
+    return Backbone(name, Predictor.untrained(config, dataset.ratings))
+
+
+def is_published(name: str) -> bool:
+    """Of --backbone: an EfficientNet-Lite's name, "imagenet", or a Keras .h5 file of NASNet-A Mobile."""
+    return name in LITE or name == IMAGENET or name.endswith(".h5")
 
 
 def of_workdir(workdir: Path, config: Config, dataset: Dataset) -> Backbone:
@@ -172,15 +179,18 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
     """The features that the options name, computed where they are not there yet."""
     options = data_options(data, group)
     out.parent.mkdir(parents=True, exist_ok=True)
-    weights = backbone == IMAGENET or backbone.endswith(".h5")
-    if weights:
+    if is_published(backbone):
         config = configured({**flat(get_config()), **options})
     else:
         config = workdirs.stored_config(Path(backbone), options)
     settings.configure(config)
     config = native.resolved(config)
     dataset = load(config.data)
-    found = published(backbone, config, dataset) if weights else of_workdir(Path(backbone), config, dataset)
+    found = (
+        published(backbone, config, dataset)
+        if is_published(backbone)
+        else of_workdir(Path(backbone), config, dataset)
+    )
     return extract(found, dataset, out)
 
 
@@ -188,7 +198,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """What this script and Table 1's share."""
     parser.add_argument("--data", required=True, help="demo, a folder with votes.csv, or ava:DATA_DIR")
     parser.add_argument("--group", default="group", help="CSV column whose values never cross splits")
-    parser.add_argument("--backbone", required=True, help="a finished workdir, imagenet, or a Keras .h5 file")
+    parser.add_argument(
+        "--backbone",
+        required=True,
+        help="a finished workdir, imagenet, lite0, lite1, lite2, or a Keras .h5 file",
+    )
 
 
 def main(arguments: Sequence[str]) -> None:

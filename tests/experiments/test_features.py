@@ -124,3 +124,14 @@ def test_a_workdir_gives_its_checkpoint_unless_that_has_seen_the_test_pictures(d
     config.model.backbone = "small"
     with pytest.raises(UsageError, match="1 test pictures of noise trained the backbone"):
         features.of_workdir(workdir, config, dataset)
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone", "weights"),
+    [("lite0", "lite0", "imagenet"), ("imagenet", "mobile", "imagenet"), ("a.h5", "mobile", "a.h5")],
+)
+def test_published_weights_go_by_a_name_or_a_file(dataset, monkeypatch, name, backbone, weights):
+    monkeypatch.setattr(Predictor, "untrained", lambda config, ratings: config)
+    assert features.is_published(name) and not features.is_published("runs/demo")
+    config = features.published(name, get_config(), dataset).predictor
+    assert (config.model.backbone, config.model.weights) == (backbone, weights)

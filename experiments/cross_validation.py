@@ -50,8 +50,9 @@ DEFAULT = ("frozen",)
 
 
 class Pooled(NamedTuple):
-    """Of all test pictures: names, and truth, prediction and the fold's mean histogram (N, K)."""
+    """Of all test pictures: names, and truth, prediction and the fold's mean histogram (N, K); splits: each SHA-256."""
 
+    splits: list[str]
     names: list[str]
     truth: np.ndarray
     predicted: np.ndarray
@@ -78,9 +79,10 @@ def train(row: str, folder: Path, group: str, folds: int, fold: int) -> Path:
 
 def pooled(workdirs: Sequence[Path]) -> Pooled:
     """The test folds one after the other."""
-    names, truth, predicted, constant = [], [], [], []
+    splits, names, truth, predicted, constant = [], [], [], [], []
     for workdir in workdirs:
         results = json.loads((workdir / "results.json").read_text())
+        splits.append(results["split"]["sha256"])
         mean = np.array(results["mean_histogram"])
         ratings = range(1, len(mean) + 1)
         with (workdir / "predictions.csv").open(newline="", encoding="utf-8") as file:
@@ -89,7 +91,7 @@ def pooled(workdirs: Sequence[Path]) -> Pooled:
                 truth.append([float(line[f"truth_{k}"]) for k in ratings])
                 predicted.append([float(line[f"pred_{k}"]) for k in ratings])
                 constant.append(mean / mean.sum())
-    return Pooled(names, np.array(truth), np.array(predicted), np.array(constant))
+    return Pooled(splits, names, np.array(truth), np.array(predicted), np.array(constant))
 
 
 def groups_of(folder: Path, group: str) -> dict[str, str]:
@@ -160,6 +162,7 @@ def main(arguments: Sequence[str]) -> None:
         started = time.perf_counter()
         found[row] = cross_validated(row, given.folder, given.group, given.folds, len(rows) - place)
         print(described(row, found[row], groups, time.perf_counter() - started), flush=True)
+    print(f"\nseed 0; SHA-256 of the test folds: {', '.join(s[:12] for s in found[rows[0]].splits)}")
     if len(rows) > 1:
         print(f"\n| row | difference to {rows[0]} | 95 % interval |\n|---|---|---|")
         print("\n".join(against(row, found[row], found[rows[0]], groups) for row in rows[1:]))

@@ -6,10 +6,10 @@ minimises
     sum_i w_i loss(y_i, z_i W + b) / sum_i w_i + strength / 2 |W|^2
 
 by L-BFGS. The strength is the one with which held-out pictures fare best, over folds that keep groups together; what
-judges them there may be another loss, such as one that is not convex in the logits. W
-lies in the span of the z_i and is sought there, along its principal axes: a few hundred numbers an output, however many
-features there are. The loss is about as curved along an axis as the pictures vary there, so that a step in each of them
-is scaled by 1 / (curvature variance + strength)^(1/2); unscaled, weak strengths take ten times the iterations.
+judges them there may be another loss, such as one that is not convex in the logits. W lies in the span of the z_i and
+is sought there, along its principal axes: a few hundred numbers an output, however many features there are. The loss
+is about as curved along an axis as the pictures vary there, so that a step along it is scaled by 1 / (curvature
+variance + strength)^(1/2): cross-entropy takes a quarter of the evaluations.
 """
 
 from collections.abc import Callable, Sequence

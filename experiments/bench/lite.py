@@ -18,7 +18,7 @@ SIZE = (160, 224)
 
 def agreement() -> Row:
     """The largest difference of a feature to PyTorch's, as a share of the largest feature."""
-    what = f"7. {BACKBONE}: features beside PyTorch's, plain"
+    what = f"8. {BACKBONE}: features beside PyTorch's, plain"
     try:
         import torch
     except ImportError as error:
@@ -34,7 +34,7 @@ def agreement() -> Row:
 
 def rows() -> list[Row]:
     sizes = mixed.vessel_sizes()
-    what = f"7. {BACKBONE}, Vessel sizes, {mixed.PICTURES} pictures"
+    what = f"8. {BACKBONE}, Vessel sizes, {mixed.PICTURES} pictures"
     if sizes is None:
         return [skipped(what, "", Missing("the Vessel photographs are not here"))]
     return [agreement(), *mixed.speed_rows(what, sizes, BACKBONE, WEIGHTS, PEERS)]

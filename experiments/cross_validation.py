@@ -6,7 +6,9 @@ Trains each row on each fold, pools the test folds (every picture once, predicte
 group), and prints the paired difference of emd_r2 per picture, model minus mean histogram of that fold's training
 pictures, with a 95 % interval that resamples whole groups, and the rank correlation of the means; then the same
 difference of each row to the first one. Negative is better. Each fold is told on the standard error. Workdirs:
-runs/folds/FOLDER/ROW-0 and so on; finished ones are kept, so that it goes on where it was.
+runs/folds/FOLDER/ROW-0 and so on; finished ones are kept, so that it goes on where it was. The row `learners` stands
+for Table 1's learners, a line each, on lite0's last map; their settings are chosen on the fold's validation split
+(`configs/ldl/table1.py`), so that they are fitted to a fifth less than the features' rows.
 """
 
 import argparse
@@ -22,9 +24,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import spearmanr
 
+from configs.ldl import table1
+from experiments.tables import features, table1_fits
+from mtp.config import Config, configured, flat, get_config
+from mtp.data.load import load
 from mtp.evaluation.distances import emd
 from mtp.evaluation.intervals import paired_difference
 from mtp.evaluation.statistics import moments
+from mtp.ratings import histograms
 
 
 class Row(NamedTuple):
@@ -43,9 +50,22 @@ ROWS = {
     "trained": Row("votes", {"eval.size": "trained"}),
     "long384": Row("votes", {"eval.size": "long=384"}),
     "long512": Row("votes", {"eval.size": "long=512"}),
+    "fine-tuned": Row(
+        "votes_scratch",
+        {
+            "model.backbone": "lite0",
+            "model.weights": "imagenet",
+            "model.columns": ("gap",),
+            "model.fcn_hidden": 256,
+            "optim.trunk_rate": 1e-4,
+            "loss.smoothing": 0.0,
+        },
+    ),
     "scratch": Row("votes_scratch"),
     "mobile-scratch": Row("votes_scratch", {"model.backbone": "mobile"}),
 }
+LEARNERS = "learners"
+NAMES = (*ROWS, LEARNERS)
 DEFAULT = ("frozen",)
 
 
@@ -141,31 +161,60 @@ def cross_validated(row: str, folder: Path, group: str, folds: int, left: int) -
     return pooled(workdirs)
 
 
+def learners(folder: Path, group: str, folds: int) -> dict[str, Pooled]:
+    """Table 1's learners by name, of the first seed."""
+    out = Path("runs", "folds", folder.name)
+    config: Config = table1.get_config()
+    of_pictures = features.prepared(str(folder), group, "lite0", out / "lite0.npz")
+    options = features.data_options(str(folder), group) | {"data.folds": folds}
+    splits, names, truth, constant = [], [], [], []
+    predicted: dict[str, list[np.ndarray]] = {}
+    for fold in range(folds):
+        dataset = load(configured({**flat(get_config()), **options, "data.fold": fold}).data)
+        here = of_pictures._replace(splits=np.array(dataset.splits))
+        data, test = table1_fits.splits(here, config.dimensions), here.rows("test")
+        splits.append(dataset.split_sha256("test"))
+        names += here.images[test].tolist()
+        truth.append(histograms(here.votes[test]))
+        constant.append(np.tile(histograms(data.train[1]).mean(axis=0), (len(test), 1)))
+        for row in table1_fits.learner_rows(data, config, out / f"{LEARNERS}-{fold}"):
+            predicted.setdefault(row.name, []).append(row.predictions[0])
+        print(f"{LEARNERS}, fold {fold + 1} of {folds}", file=sys.stderr)
+    true, mean = np.concatenate(truth), np.concatenate(constant)
+    return {name: Pooled(splits, names, true, np.concatenate(each), mean) for name, each in predicted.items()}
+
+
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, help="with votes.csv")
     parser.add_argument("--group", default="group", help="column whose values never cross folds")
-    parser.add_argument("--rows", default=",".join(DEFAULT), help=f"of {', '.join(ROWS)}")
+    parser.add_argument("--rows", default=",".join(DEFAULT), help=f"of {', '.join(NAMES)}")
     parser.add_argument("--folds", type=int, default=5)
     given = parser.parse_args(arguments)
     rows = given.rows.split(",")
-    if not set(rows) <= set(ROWS):
-        sys.exit(f"error: --rows must be among {', '.join(ROWS)}; they are {given.rows}")
+    if not set(rows) <= set(NAMES):
+        sys.exit(f"error: --rows must be among {', '.join(NAMES)}; they are {given.rows}")
     groups = groups_of(given.folder, given.group)
     print(f"{len(groups)} pictures, {len(set(groups.values()))} groups, {given.folds} folds\n")
     print("| row | emd_r2 | mean histogram | difference | 95 % interval | SRCC | seconds |")
     print("|---|---|---|---|---|---|---|")
     found = {}
     for place, row in enumerate(rows):
-        started = time.perf_counter()
-        found[row] = cross_validated(row, given.folder, given.group, given.folds, len(rows) - place)
-        print(described(row, found[row], groups, time.perf_counter() - started), flush=True)
-    print(f"\nseed 0; SHA-256 of the test folds: {', '.join(s[:12] for s in found[rows[0]].splits)}")
-    if len(rows) > 1:
-        print(f"\n| row | difference to {rows[0]} | 95 % interval |\n|---|---|---|")
-        print("\n".join(against(row, found[row], found[rows[0]], groups) for row in rows[1:]))
+        started, left = time.perf_counter(), len(rows) - place
+        if row == LEARNERS:
+            here = learners(given.folder, given.group, given.folds)
+        else:
+            here = {row: cross_validated(row, given.folder, given.group, given.folds, left)}
+        for name, each in here.items():
+            print(described(name, each, groups, time.perf_counter() - started), flush=True)
+        found |= here
+    first, *others = found
+    print(f"\nseed 0; SHA-256 of the test folds: {', '.join(s[:12] for s in found[first].splits)}")
+    if others:
+        print(f"\n| row | difference to {first} | 95 % interval |\n|---|---|---|")
+        print("\n".join(against(row, found[row], found[first], groups) for row in others))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """What is predicted: each task's label, loss, probabilities and criterion, in one table."""
 
-from mtp.tasks.table import TASKS, Criterion, Labels, LossOptions, Task, outputs, probabilities
+from mtp.tasks.table import TASKS, Criterion, Labels, Loss, LossOptions, Task, outputs, probabilities
 
-__all__ = ["TASKS", "Criterion", "Labels", "LossOptions", "Task", "outputs", "probabilities"]
+__all__ = ["TASKS", "Criterion", "Labels", "Loss", "LossOptions", "Task", "outputs", "probabilities"]

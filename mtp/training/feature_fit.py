@@ -4,7 +4,6 @@ Each picture is seen once, as in evaluation, and what the last layers see of it 
 fit on the same pictures takes seconds. The result is step 1 of an ordinary run.
 """
 
-import functools
 import json
 from collections.abc import Mapping
 from contextlib import closing
@@ -20,7 +19,7 @@ from mtp.inference.feature_store import FeatureStore
 from mtp.processes.signals import Stop
 from mtp.runtime.checkpoint import Checkpoints
 from mtp.runtime.log import Writer
-from mtp.tasks import TASKS, LossOptions
+from mtp.tasks import TASKS, Loss, LossOptions
 from mtp.training import last_layers
 from mtp.training.experiment import Training
 from mtp.training.labels import training_labels
@@ -88,16 +87,13 @@ def fitted(experiment: Training, state: TrainState, weights: str) -> dict[str, L
     layers = {}
     for name, outputs in experiment.model.outputs.items():
         task = TASKS[name]
-        loss, convex = (
-            functools.partial(each, options=options) for each in (task.loss, task.convex or task.loss)
-        )
         layers[name] = last_layers.fit(
             features,
             labels[name][rows],
             importance[name][rows],
             outputs,
-            convex,
-            loss,
+            with_options(task.convex or task.loss, options),
+            with_options(task.loss, options),
             [groups[row] for row in rows],
             config.seed,
         )
@@ -106,6 +102,11 @@ def fitted(experiment: Training, state: TrainState, weights: str) -> dict[str, L
             f"{layers[name].strength:.0e}"
         )
     return layers
+
+
+def with_options(loss: Loss, options: LossOptions) -> last_layers.Loss:
+    """(labels, logits) -> a value a picture."""
+    return lambda truth, logits: loss(truth, logits, options)
 
 
 def with_layers(experiment: Training, state: TrainState, layers: Mapping[str, LastLayer]) -> TrainState:

@@ -92,7 +92,9 @@ def choose(problem: "Problem", judged_by: Loss, folds: Sequence[np.ndarray]) -> 
         total = 0.0
         for number, held in enumerate(folds):
             solutions[number] = problem.solve(solutions[number], strength, ~held)
-            losses = np.asarray(judged_by(problem.labels, problem.logits(solutions[number])), np.float64)
+            losses = np.asarray(
+                judged_by(problem.labels, jnp.asarray(problem.logits(solutions[number]))), np.float64
+            )
             total += float(losses @ (problem.weights * held))
         found[strength] = total / float(problem.weights.sum())
         best = min(found, key=lambda s: found[s])

@@ -76,13 +76,18 @@ def download(folder: Path, rows: list[bytes], package: Path, width: int, height:
 def build(source: Path, data_dir: Path) -> tuple[float, float, float, float]:
     """Seconds, seconds of processor time, and the largest memory in MB of the command and of one of its processes."""
     # getrusage's peak of a command begins with that of the process that started it; VmHWM does not
+    # and the command ends by os._exit, after which nothing runs
     code = (
-        "import re, resource, runpy\n"
+        "import os, re, resource, runpy, sys\n"
+        "leave = os._exit\n"
+        "def tell_and_leave(status):\n"
+        "    own = int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+        "    print(own / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)\n"
+        "    sys.stdout.flush()\n"
+        "    leave(status)\n"
         "if __name__ == '__main__':\n"
-        "    try: runpy.run_module('mtp.data.ava', run_name='__main__')\n"
-        "    finally:\n"
-        "        own = int(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
-        "        print(own / 1024, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)\n"
+        "    os._exit = tell_and_leave\n"
+        "    runpy.run_module('mtp.data.ava', run_name='__main__')\n"
     )
     script = data_dir.with_suffix(".py")
     script.write_text(code)

@@ -179,18 +179,15 @@ def prepared(data: str, group: str, backbone: str, out: Path) -> Features:
     """The features that the options name, computed where they are not there yet."""
     options = data_options(data, group)
     out.parent.mkdir(parents=True, exist_ok=True)
-    if is_published(backbone):
+    weights = is_published(backbone)
+    if weights:
         config = configured({**flat(get_config()), **options})
     else:
         config = workdirs.stored_config(Path(backbone), options)
     settings.configure(config)
     config = native.resolved(config)
     dataset = load(config.data)
-    found = (
-        published(backbone, config, dataset)
-        if is_published(backbone)
-        else of_workdir(Path(backbone), config, dataset)
-    )
+    found = published(backbone, config, dataset) if weights else of_workdir(Path(backbone), config, dataset)
     return extract(found, dataset, out)
 
 

@@ -94,11 +94,27 @@ class InvertedResidual(nn.Module):
             expand = Projection(x.shape[-1], channels, False, self.dtype, name="expand_conv")
             y = ConvNorm(expand, BatchNorm(channels, name="expand_bn"))(y, sizes, statistics)
         filters = DepthwiseConv(channels, window, self.stride, self.dtype, SIX, name="dwconv")
-        y = ConvNorm(filters, BatchNorm(channels, name="bn"))(y, sizes, statistics)
         project = Projection(channels, self.stage.features, True, self.dtype, SIX, name="project_conv")
-        norm = BatchNorm(self.stage.features, name="project_bn")
-        y = ConvNorm(project, norm)(y, filters.out_sizes(sizes), statistics)
-        return y + x if self.stride == 1 and x.shape[-1] == self.stage.features else y
+        layers = (
+            ConvNorm(filters, BatchNorm(channels, name="bn")),
+            ConvNorm(project, BatchNorm(self.stage.features, name="project_bn")),
+        )
+        onto = x if self.stride == 1 and x.shape[-1] == self.stage.features else None
+        return self.projected(layers, y, sizes, statistics, onto)
+
+    def projected(
+        self,
+        layers: tuple[ConvNorm, ConvNorm],
+        x: Map,
+        sizes: Sizes,
+        statistics: BatchStatistics | None,
+        onto: Output | None,
+    ) -> Output:
+        """The depthwise convolution and the projection of an expanded map before its ReLU6, plus `onto`."""
+        filters, project = layers
+        y = filters(x, sizes, statistics)
+        y = project(y, self.out_sizes(sizes), statistics)
+        return y if onto is None else y + onto
 
     @nn.nowrap
     def out_sizes(self, sizes: Sizes) -> Sizes:

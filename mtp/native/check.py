@@ -74,6 +74,10 @@ def results(of: Operations, x: Map, sizes: Sizes) -> dict[str, list[Array]]:
         onto = _drawn(len(SIZES), *(-(-side // stride) for side in SIDES), FEATURES)
         several = of.separable(x, sizes, (*layers, layers[0]._replace(onto=onto)), stride)
         found[f"separable layers, stride {stride}"] = _inside(several, after)
+        between = layers[1]._replace(between=gamma)
+        found[f"inverted residual, stride {stride}"] = _inside(
+            of.separable(x, sizes, (between,), stride, 6.0), after
+        )
     norm = _with_gradients(lambda x, *p: of.normalised(x, sizes, *p, running, 1e-3), sizes, x, gamma, gamma)
     projections = [of.projection(x, sizes, *rest, rectified) for rectified in (False, True)]
     sums = Sum((x, x)), Sum((x,), (x,)), Sum((), (x, x)), Sum((x,))

@@ -7,6 +7,7 @@ gradient is the kernel's, too: training does not use running statistics.
 """
 
 import functools
+import math
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,18 +32,23 @@ from mtp.ops.stem import stem as stem_convolution
 Matrix = Float[Array, "C F"]
 Mixed = Float[Array, "B h w F"]
 Features = Float[Array, " F"]
+Channels = Float[Array, " C"]
 Results = tuple[Float[Array, "B h w _"], ...]
 Pools = tuple[Halved, Halved]
 
 
 class Layer(NamedTuple):
-    """ReLU, depthwise and pointwise convolution, times scale, plus shift, plus `onto` where it is not None."""
+    """ReLU, depthwise and pointwise convolution, times scale, plus shift, plus `onto` where it is not None.
+
+    between: where it is not None, the depthwise convolution's result plus it goes through a ReLU of its own.
+    """
 
     kernel: Kernel
     matrix: Matrix
     scale: Features
     shift: Features
     onto: Mixed | None = None
+    between: Channels | None = None
 
 
 class Sum(NamedTuple):
@@ -65,24 +71,36 @@ def _plain_gradients(operation: Callable, static: int = 0) -> Callable:
     return gradients
 
 
-def plain_separable(x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int) -> Results:
-    """Several layers of one map, each from the ReLU inside the pictures on."""
+def plain_separable(
+    x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int, ceiling: float = math.inf
+) -> Results:
+    """Several layers of one map, each from the ReLU inside the pictures on; ceiling: of every ReLU, 6 for ReLU6."""
+    x = jnp.minimum(x, ceiling)
 
-    def of(kernel: Kernel, matrix: Matrix, scale: Features, shift: Features, onto: Mixed | None) -> Mixed:
-        filtered = depthwise.depthwise(x, sizes, kernel, stride)
-        y = transformed(pointwise(filtered, matrix.astype(x.dtype)), scale, shift)
-        return y if onto is None else y + onto
+    def of(layer: Layer) -> Mixed:
+        filtered = depthwise.depthwise(x, sizes, layer.kernel, stride)
+        if layer.between is not None:
+            filtered = jnp.clip(filtered + layer.between, 0, ceiling).astype(x.dtype)
+        y = transformed(pointwise(filtered, layer.matrix.astype(x.dtype)), layer.scale, layer.shift)
+        return y if layer.onto is None else y + layer.onto
 
-    return tuple(of(*layer) for layer in layers)
+    return tuple(map(of, layers))
 
 
-def _separable(x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int) -> Results:
+def _separable(
+    x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int, ceiling: float = math.inf
+) -> Results:
     results = [strided_like(x, stride, layer.matrix.shape[1]) for layer in layers]
-    nothing = jnp.zeros((0, 0, 0, 0), jnp.float32)
-    parts = [nothing if part is None else part for layer in layers for part in layer]
+    nothing = Layer(*(jnp.zeros((0,) * rank, jnp.float32) for rank in (3, 2, 1, 1, 4, 1)))
+    parts = [
+        none if part is None else part
+        for layer in layers
+        for part, none in zip(layer, nothing, strict=True)
+    ]
     wide, *others = as_float32(x, *parts)
     call = jax.ffi.ffi_call("SeparableForward", results)
-    return tuple(y.astype(x.dtype) for y in call(wide, sizes, *others, stride=np.int64(stride)))
+    options = {"stride": np.int64(stride), "ceiling": np.float32(ceiling)}
+    return tuple(y.astype(x.dtype) for y in call(wide, sizes, *others, **options))
 
 
 def plain_projection(
@@ -142,7 +160,7 @@ def _stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shi
     return jax.ffi.ffi_call("StemForward", y)(wide, sizes, *parameters).astype(images.dtype)
 
 
-separable = differentiable(_separable, _plain_gradients(plain_separable, static=1), parameters=1, static=1)
+separable = differentiable(_separable, _plain_gradients(plain_separable, static=2), parameters=1, static=2)
 projection = differentiable(_projection, _plain_gradients(plain_projection, static=1), parameters=3, static=1)
 joined = differentiable(_joined, _plain_gradients(plain_joined))
 strided_pools = differentiable(_strided_pools, _plain_gradients(plain_strided_pools))

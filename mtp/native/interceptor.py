@@ -13,9 +13,10 @@ import jax
 from flax.linen.module import InterceptorContext
 
 from mtp.models.cells import Cell
+from mtp.models.efficientnet_lite import InvertedResidual
 from mtp.models.layers import BatchNorm, ConvNorm, DepthwiseConv, SeparableConv
 from mtp.models.pools import AveragePool, FactorisedReduction, StridedAveragePool
-from mtp.native import cells, layers, library
+from mtp.native import cells, inverted_residuals, layers, library
 
 F = TypeVar("F", bound=Callable)
 
@@ -30,6 +31,7 @@ REPLACEMENTS: dict[tuple[type[nn.Module], str], Callable] = {
     (FactorisedReduction, "__call__"): layers.factorised_reduction,
     (ConvNorm, "__call__"): layers.conv_norm,
     (Cell, "combined"): cells.combined,
+    (InvertedResidual, "projected"): inverted_residuals.projected,
 }
 
 # part of the key of jax' caches, so that no jitted function traced with the kernels is found without them

@@ -32,13 +32,14 @@ WINDOWS = (3, 5, 7)
 STRIDES = (1, 2)
 
 
-def _is_supported(conv: DepthwiseConv) -> bool:
+def is_supported(conv: DepthwiseConv) -> bool:
+    """Whether there is a kernel for its window and stride."""
     return conv.window in WINDOWS and conv.stride in STRIDES
 
 
 def depthwise(module: DepthwiseConv, plain: Callable, x: Map, sizes: Sizes) -> Result:
     """`DepthwiseConv.depthwise`, which a separable convolution has, too."""
-    if not _is_supported(module):
+    if not is_supported(module):
         return plain(x, sizes)
     return operations.depthwise(x, sizes, module.depthwise_kernel[..., 0], module.stride)
 
@@ -87,7 +88,7 @@ def conv_norm(
     if statistics is not None:
         return plain(x, sizes, statistics)
     match module.conv:
-        case SeparableConv() as conv if _is_supported(conv):
+        case SeparableConv() as conv if is_supported(conv):
             with jax.named_scope(str(conv.name)):
                 x = below(x, conv.ceiling).astype(conv.dtype)
                 (y,) = fused.separable(x, sizes, (layer(module),), conv.stride)

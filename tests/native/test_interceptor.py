@@ -18,6 +18,7 @@ from mtp.models import mtp_nasnet
 from mtp.models.backbones import BACKBONES
 from mtp.models.cells import NORMAL, REDUCTION, Average, Cell, CellTable, Identity, Separable
 from mtp.models.initialising import without_maps
+from mtp.models.efficientnet_lite import InvertedResidual, Stage
 from mtp.models.layers import (
     BatchNorm,
     BatchStatistics,
@@ -226,6 +227,31 @@ def test_cells_are_the_same_at_inference(table):
     variables, plain = started(model), inferred(model)
     ours, theirs = (once(f)(variables, IMAGES, SIZES) for f in (accelerated(plain), plain))
     assert_near(ours, theirs, 1e-5)
+
+
+class Residuals(nn.Module):
+    """EfficientNet-Lite's inverted residuals, with and without an expansion, a stride and a sum."""
+
+    window: int = 5
+
+    @nn.compact
+    def __call__(self, images, sizes, statistics):
+        stem = StemConv(12, padded=True, name="stem")
+        x, sizes = ConvNorm(stem, BatchNorm(12, name="stem_bn"))(images, sizes, statistics), stem.out_sizes(sizes)
+        for i, (stride, expansion) in enumerate(((1, 1), (2, 6), (1, 6))):
+            block = InvertedResidual(Stage(self.window, stride, expansion, 12, 1), stride, name=f"block_{i}")
+            x, sizes = block(3 * x, sizes, statistics), block.out_sizes(sizes)
+        return masked(x, sizes)
+
+
+@pytest.mark.parametrize("window", [5, 9])
+def test_inverted_residuals_are_the_same_at_inference(window):
+    model = Residuals(window)
+    variables, plain = started(model), inferred(model)
+    native = accelerated(plain)
+    expected = {"StemForward", "ProjectionForward"} | ({"SeparableForward"} if window == 5 else set())
+    assert called(native, variables, IMAGES, SIZES) == expected
+    assert_near(once(native)(variables, IMAGES, SIZES), once(plain)(variables, IMAGES, SIZES), 1e-5)
 
 
 CELLS = dataclasses.replace(BACKBONES["tiny"], module=Cells, channels=8 * len(NORMAL.outputs), stride=4)

@@ -206,10 +206,29 @@ def test_separable_layers_of_one_map_equal_their_definition(kernels, stride):
             cases.append((x, sizes, (*(Layer(*layer) for layer in layers), alone)))
     results = jax.jit(lambda cases: [fused.separable(*case, stride) for case in cases])(cases)
     for (x, sizes, layers), maps in zip(cases, results, strict=True):
-        for (kernel, matrix, scale, shift, onto), mine in zip(layers, maps, strict=True):
+        for (kernel, matrix, scale, shift, onto, _), mine in zip(layers, maps, strict=True):
             dy = np.zeros((*mine.shape[:3], x.shape[3]))
             expected = defined(x, sizes, kernel, dy, stride)[0] @ matrix * scale + shift
             assert_close_inside(mine, expected if onto is None else expected + onto, sizes, stride)
+
+
+@pytest.mark.parametrize("window", [3, 5, 7])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_layer_with_a_relu6_between_its_convolutions_equals_its_definition(kernels, window, stride):
+    cases = []
+    for where in (*SIDES_AND_BATCHES, ((40, 35), 3)):
+        for channels, features in ((1, 3), (11, 22), (96, 24), (100, 11)):
+            x, sizes, *parameters, onto = layer_case(*where, channels, features, window, stride)
+            between = np.linspace(-3, 9, channels, dtype=np.float32)
+            # so that either end of both ReLU6 is met
+            cases.append((4 * x, sizes, Layer(*parameters, onto, between)))
+    results = jax.jit(lambda cases: [fused.separable(x, s, (of,), stride, 6.0) for x, s, of in cases])(cases)
+    for (x, sizes, layer), (mine,) in zip(cases, results, strict=True):
+        dy = np.zeros((*mine.shape[:3], x.shape[3]))
+        filtered = defined(np.minimum(x, 6), sizes, layer.kernel, dy, stride)[0] + layer.between
+        assert x.shape[-1] < 96 or x.size < 1000 or ((filtered > 6).any() and (x > 6).any())
+        expected = np.clip(filtered, 0, 6) @ layer.matrix * layer.scale + layer.shift + layer.onto
+        assert_close_inside(mine, expected, sizes, stride)
 
 
 @pytest.mark.parametrize("rectified", [False, True])
@@ -290,7 +309,7 @@ def test_layers_at_inference_have_the_plain_gradients(kernels):
     calls = {
         "separable": (
             (x, kernel, matrix, scale, shift, onto),
-            lambda f: lambda x, *p: f(x, sizes, (Layer(*p), Layer(*p[:-1])), 1),
+            lambda f: lambda x, *p: f(x, sizes, (Layer(*p), Layer(*p[:-1])), 1, 6.0),
         ),
         "projection": ((x, matrix, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p, True)),
         "joined": (
@@ -312,8 +331,10 @@ def test_layers_at_inference_hide_no_nan(kernels, channels):
     case[0][0, 4, 4, 4] = np.nan
     x, sizes, kernel, *parameters, _ = map(jnp.asarray, case)
     (y,) = fused.separable(x, sizes, (Layer(kernel, *parameters),), 1)
-    assert np.isnan(y[0, 3:6, 3:6]).all()
-    assert np.isfinite(y[0, 7:]).all()
+    (between,) = fused.separable(x, sizes, (Layer(kernel, *parameters, between=kernel[0, 0]),), 1, 6.0)
+    for of_layer in (y, between):
+        assert np.isnan(of_layer[0, 3:6, 3:6]).all()
+        assert np.isfinite(of_layer[0, 7:]).all()
     for rectified in (False, True):
         assert np.isnan(fused.projection(x, sizes, *parameters, rectified)[0, 4, 4]).all()
 
@@ -399,13 +420,16 @@ def test_wrong_shapes_for_the_other_kernels_are_errors(kernels, symbol, argument
 
 def test_wrong_layers_of_a_map_are_errors(kernels):
     *given, onto = layer_case((9, 12), 2, 11, 22)
+    nothing = np.zeros(0, np.float32)
+    options = {"stride": np.int64(1), "ceiling": np.float32(6)}
     for arguments, message in (
-        ((*given, onto[:1]), r"must be a map \(2, 9, 12, 22\) or empty"),
-        (given, "each of 1 results needs 5 arguments; they are 4"),
-        ((*given, onto[0]), "of other ranks"),
+        ((*given, onto[:1], nothing), r"must be a map \(2, 9, 12, 22\) or empty"),
+        (given, "each of 1 results needs 6 arguments; they are 4"),
+        ((*given, onto[0], nothing), "of other ranks"),
+        ((*given, onto, np.zeros(22, np.float32)), r"must be \(C,\) or empty for a map .* it has 22 numbers"),
     ):
         with pytest.raises(jax.errors.JaxRuntimeError, match=message):
-            call("SeparableForward", float32(*onto.shape), *arguments, stride=np.int64(1))
+            call("SeparableForward", float32(*onto.shape), *arguments, **options)
 
 
 @pytest.mark.parametrize(

@@ -142,4 +142,4 @@ def test_the_check_sees_one_wrong_number_of_every_operation(monkeypatch):
 
     monkeypatch.setattr(check, "NATIVE", check.Operations(*map(wrong, check.PLAIN)))
     found = check.deviations()
-    assert len(found) == 16 and all(by > native.TOLERANCE for by in found.values())
+    assert len(found) == 18 and all(by > native.TOLERANCE for by in found.values())

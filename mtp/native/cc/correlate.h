@@ -7,6 +7,8 @@
 
 #pragma once
 
+#include <limits>
+
 #include "slots.h"
 
 namespace mtp {
@@ -55,16 +57,15 @@ struct Padded {
   Padded in(float* place) const { return {place, channels, before, width}; }
   const float* at(int64_t row_index, int64_t column) const { return data + row_index * row() + column * pixel(); }
 
-  // Row `index` from row h of a slot, or zeros where it has none.
-  template <bool Rectified>
-  void fill(int64_t index, const Slot& slot, int64_t h) const {
+  // Row `index` from row h of a slot, each vector as `take` makes it, or zeros where the slot has none.
+  template <typename Take>
+  void fill(int64_t index, const Slot& slot, int64_t h, Take take) const {
     const float* from = slot.row(h, channels);
     float* to = data + index * row();
     float* const end = to + row();
     const int64_t first = from ? slot.left : slot.width;
     to = std::fill_n(to, (before + first) * pixel(), 0.0f);
     if (from) from += first * channels;
-    auto take = [](Vector v) { return Rectified ? rectified(v) : v; };
     for (int64_t w = first; w < slot.width; ++w, from += channels) {
       int64_t c = 0;
       for (; c + kLanes <= channels; c += kLanes, to += kLanes) store(to, take(load(from + c)));
@@ -75,11 +76,18 @@ struct Padded {
     }
     std::fill(to, end, 0.0f);
   }
+  void fill(int64_t index, const Slot& slot, int64_t h) const {
+    fill(index, slot, h, [](Vector v) { return v; });
+  }
 
   // Rows first .. first + count - 1.
   void fill_rows(const Slot& slot, int64_t first, int64_t count, bool rectified) const {
-    for (int64_t q = 0; q < count; ++q)
-      rectified ? fill<true>(q, slot, first + q) : fill<false>(q, slot, first + q);
+    if (rectified) return fill_rectified(slot, first, count, std::numeric_limits<float>::infinity());
+    for (int64_t q = 0; q < count; ++q) fill(q, slot, first + q);
+  }
+  void fill_rectified(const Slot& slot, int64_t first, int64_t count, float ceiling) const {
+    const Vector most = Vector{} + ceiling;
+    for (int64_t q = 0; q < count; ++q) fill(q, slot, first + q, [most](Vector v) { return rectified(v, most); });
   }
 };
 

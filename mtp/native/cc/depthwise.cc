@@ -148,7 +148,7 @@ void kernel_gradient_tile(const Shape& s, const Slot& x, const Slot& dy, int64_t
   padded.fill_rows(x, first * S - s.top, count, s.rectified);
   // rows of other tiles count there, not here
   for (int64_t r = -spare; r < rows + spare; ++r)
-    slopes.fill<false>(r + spare, dy, r < 0 || r >= rows ? -1 : first + r);
+    slopes.fill(r + spare, dy, r < 0 || r >= rows ? -1 : first + r);
   for (int64_t a = 0; a < S; ++a) {
     for (int64_t i0 = a; i0 < K; i0 += kGroup * S) {
       const int64_t group = std::min(kGroup, ceil_div(K - i0, S));

@@ -1,6 +1,7 @@
 // What inference does between two maps in one go, as handlers of XLA's foreign function interface: layers of ReLU,
-// depthwise and pointwise convolution and batch norm; ReLU or not, pointwise convolution and batch norm; the stem; and
-// what XLA would do on one thread: pools, and sums of maps and averages joined to one map.
+// depthwise and pointwise convolution and batch norm, with or without batch norm and ReLU between the convolutions; ReLU
+// or not, pointwise convolution and batch norm; the stem; and what XLA would do on one thread: pools, and sums of maps
+// and averages joined to one map.
 // Batch norm by running statistics is y * scale + shift.
 //
 // A tile's rows stay in the cache between the steps, so that of a whole layer only its input is read from memory and
@@ -37,9 +38,11 @@ void clear_outside(const Inside& part, int64_t first, int64_t features, float* y
 }
 
 // One of the separable layers of a map: what it is made of, what is added to its result, or null, and the result.
+// `between`: none, or a shift of the filtered map, which is rectified then.
 struct Layer {
   int64_t window;
   Taps taps;
+  std::optional<Taps> between;
   Matrix matrix;
   Affine affine;
   const float* onto;
@@ -48,8 +51,19 @@ struct Layer {
   int64_t products(int64_t pixels) const { return pixels * matrix.channels * (window * window + matrix.features); }
 };
 
+// max(x + shift, 0), at most the ceiling, of `pixels` pixels in place.
+void shift_and_rectify(float* x, int64_t pixels, const Taps& shift, float ceiling) {
+  const int64_t pixel = shift.pixel();
+  const Vector most = Vector{} + ceiling;
+  for (const float* const end = x + pixels * pixel; x != end; x += pixel) {
+    for (int64_t c = 0; c < pixel; c += kLanes)
+      store(x + c, rectified(load(x + c) + load(shift.values.data() + c), most));
+  }
+}
+
 // Layers that read the same padded rows; s has the largest of their windows.
-void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const std::vector<Layer>& layers) {
+void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const std::vector<Layer>& layers,
+               float ceiling) {
   const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
   const Tiling tiling(s.batch, s.out_height, most_rows(s.stride * layout.row()), 2 * kRows);
   const int64_t pixel = layout.pixel();
@@ -70,13 +84,14 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
     const int64_t count = (part.rows - 1) * s.stride + s.window, filtered_row = part.columns * pixel;
     const Padded padded = layout.in(scratch(count * layout.row() + part.rows * filtered_row));
     float* filtered = padded.data + count * padded.row();
-    padded.fill_rows(slot, part.first * s.stride - s.top, count, true);
+    padded.fill_rectified(slot, part.first * s.stride - s.top, count, ceiling);
     for (const Layer& layer : layers) {
       const int64_t offset = (s.window - layer.window) / 2, features = layer.matrix.features;
       dispatch(layer.window, s.stride, [&](auto k, auto step) {
         correlate<step(), k(), k()>(padded.at(offset, offset + part.left * step()), padded.row(), layer.taps,
                                     {filtered, filtered_row, pixel, part.columns}, part.rows);
       });
+      if (layer.between) shift_and_rectify(filtered, part.rows * part.columns, *layer.between, ceiling);
       const int64_t at = ((b * s.out_height + part.first) * s.out_width + part.left) * features;
       multiply({filtered, pixel, part.columns}, part.rows, layer.matrix, layer.affine,
                layer.onto ? layer.onto + at : nullptr, layer.y + at, part.left * features);
@@ -241,14 +256,15 @@ ffi::Error check_product(ffi::Span<const int64_t> x, ffi::Span<const int64_t> ma
                                      text(shift));
 }
 
-// For each layer its kernel, matrix, scale, shift and what is added, and a result.
+// For each layer its kernel, matrix, scale, shift, what is added and the shift between, and a result; the last two may
+// be empty.
 ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::RemainingArgs arguments,
-                     ffi::RemainingRets results, int64_t stride) {
-  constexpr size_t kParts = 5;
+                     ffi::RemainingRets results, int64_t stride, float ceiling) {
+  constexpr size_t kParts = 6;
   const auto from = x.dimensions();
   if (arguments.size() != kParts * results.size())
     return ffi::Error::InvalidArgument("separable: each of " + std::to_string(results.size()) +
-                                       " results needs 5 arguments; they are " + std::to_string(arguments.size()));
+                                       " results needs 6 arguments; they are " + std::to_string(arguments.size()));
   std::vector<Layer> layers;
   int64_t largest = 3;
   for (size_t i = 0; i < results.size(); ++i) {
@@ -256,10 +272,11 @@ ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Remai
     const auto mixing = arguments.get<Mixing>(kParts * i + 1);
     const auto scale = arguments.get<Channels>(kParts * i + 2), shift = arguments.get<Channels>(kParts * i + 3);
     const auto onto = arguments.get<Map>(kParts * i + 4);
+    const auto between = arguments.get<Channels>(kParts * i + 5);
     auto y = results.get<Map>(i);
-    if (!kernel || !mixing || !scale || !shift || !onto || !y)
+    if (!kernel || !mixing || !scale || !shift || !onto || !between || !y)
       return ffi::Error::InvalidArgument("separable: a layer's arguments are of other ranks than (k, k, C), (C, F), " +
-                                         std::string("(F,), (F,) and maps"));
+                                         std::string("(F,), (F,), a map and (C,)"));
     const auto to = (*y)->dimensions();
     const int64_t filtered[] = {to[0], to[1], to[2], from[3]};
     if (auto error = check_depthwise(from, sizes.dimensions(), kernel->dimensions(), {filtered, 4}, stride);
@@ -272,14 +289,20 @@ ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Remai
     if (adds && !std::equal(to.begin(), to.end(), onto->dimensions().begin()))
       return ffi::Error::InvalidArgument("separable: what is added must be a map " + text(to) + " or empty; it is " +
                                          text(onto->dimensions()));
+    const int64_t shifted = between->element_count();
+    if (shifted > 0 && shifted != from[3])
+      return ffi::Error::InvalidArgument("separable: the shift between must be (C,) or empty for a map " + text(from) +
+                                         "; it has " + std::to_string(shifted) + " numbers");
     if ((*y)->element_count() == 0) return ffi::Error::Success();
     const int64_t window = kernel->dimensions()[0];
     largest = std::max(largest, window);
-    layers.push_back({window, all_taps(kernel->typed_data(), from[3], window),
+    std::optional<Taps> shifts;
+    if (shifted > 0) shifts.emplace(shifted, 1).add(between->typed_data());
+    layers.push_back({window, all_taps(kernel->typed_data(), from[3], window), std::move(shifts),
                       Matrix(mixing->typed_data(), from[3], to[3], i), Affine{scale->typed_data(), shift->typed_data()},
                       adds ? onto->typed_data() : nullptr, (*y)->typed_data()});
   }
-  separable(pool, Shape(from, largest, stride, true), x.typed_data(), sizes.typed_data(), layers);
+  separable(pool, Shape(from, largest, stride, true), x.typed_data(), sizes.typed_data(), layers, ceiling);
   return ffi::Error::Success();
 }
 
@@ -372,7 +395,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SeparableForward, Separable,
                                   .Arg<PictureSizes>()
                                   .RemainingArgs()
                                   .RemainingRets()
-                                  .Attr<int64_t>("stride"));
+                                  .Attr<int64_t>("stride")
+                                  .Attr<float>("ceiling"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(ProjectionForward, Projection,
                               ffi::Ffi::Bind()
                                   .Ctx<ffi::ThreadPool>()

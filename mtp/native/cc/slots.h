@@ -90,6 +90,12 @@ inline Slot picture_slot(const float* map, int64_t height, int64_t width, int64_
 // NaN stays NaN, as in jax.nn.relu.
 inline Vector rectified(Vector v) { return v < 0 ? Vector{} : v; }
 
+// max(v, 0), but at most the ceiling; NaN stays NaN here, too.
+inline Vector rectified(Vector v, Vector ceiling) {
+  v = rectified(v);
+  return v > ceiling ? ceiling : v;
+}
+
 inline void rectify(float* to, const float* from, int64_t length) {
   for (int64_t t = 0; t < length; t += kLanes) store(to + t, rectified(load(from + t, length - t)), length - t);
 }

@@ -53,7 +53,10 @@ OUTSIDE = (
     LogError,
 )
 CONFIG = flags.DEFINE_string(
-    "config", None, "The experiment's file; without one the defaults. --config.x.y=VALUE sets an option."
+    "config",
+    None,
+    "The experiment's file, FILE.py:PRESET where it has presets; without one the defaults. --config.x.y=VALUE sets an "
+    "option.",
 )
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of this run; made where it does not exist.", required=True
@@ -96,7 +99,7 @@ def run(workdir: Path, given: Mapping[str, Any], stop: Stop) -> None:
 
 def chosen(file: str | None, given: Mapping[str, Any]) -> Config:
     """The configuration of an experiment's file and the command line. Errors: ConfigError naming every error."""
-    values = {**flat(read_file(Path(file).expanduser()) if file else get_config()), **given}
+    values = {**flat(read_file(file) if file else get_config()), **given}
     check(values, known())
     return configured(values)
 

@@ -1,6 +1,7 @@
 """Configurations: all options with values, as the nested ConfigDict that code reads and flat by dotted name."""
 
 import importlib.util
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -59,8 +60,13 @@ def configured(values: Mapping[str, Any]) -> Config:
     return config.lock()
 
 
-def read_file(path: Path) -> Config:
-    """What get_config() of a Python file returns, such as those in configs/. Errors: ConfigError without it."""
+def read_file(name: str | Path) -> Config:
+    """What get_config() of a Python file returns, such as those in configs/; of FILE.py:TEXT get_config(TEXT).
+
+    Errors: ConfigError where there is none, or it takes no text or not this one.
+    """
+    file, colon, preset = str(name).partition(".py:")
+    path = Path(file + ".py" if colon else file).expanduser()
     if not path.is_file():
         raise ConfigError(f"--config must be a Python file with get_config(); there is no {path}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -70,4 +76,6 @@ def read_file(path: Path) -> Config:
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise ConfigError(f"--config must be a Python file with get_config(); {path} has none")
-    return module.get_config()
+    if colon and not inspect.signature(module.get_config).parameters:
+        raise ConfigError(f"--config={path} has no presets; leave out :{preset}")
+    return module.get_config(preset) if colon else module.get_config()

@@ -93,9 +93,7 @@ def _separable(
     results = [strided_like(x, stride, layer.matrix.shape[1]) for layer in layers]
     nothing = Layer(*(jnp.zeros((0,) * rank, jnp.float32) for rank in (3, 2, 1, 1, 4, 1)))
     parts = [
-        none if part is None else part
-        for layer in layers
-        for part, none in zip(layer, nothing, strict=True)
+        none if part is None else part for layer in layers for part, none in zip(layer, nothing, strict=True)
     ]
     wide, *others = as_float32(x, *parts)
     call = jax.ffi.ffi_call("SeparableForward", results)

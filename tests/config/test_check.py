@@ -291,3 +291,12 @@ def test_a_file_that_is_none(tmp_path):
     (tmp_path / "x.txt").write_text("")
     with pytest.raises(ConfigError, match=r"must be a Python file"):
         read_file(tmp_path / "x.txt")
+    with pytest.raises(ConfigError, match=r"configs/demo.py has no presets; leave out :paper"):
+        read_file("configs/demo.py:paper")
+
+
+def test_what_stands_behind_a_file_is_its_preset(tmp_path):
+    file = tmp_path / "row.py"
+    file.write_text("def get_config(preset='ours'):\n    return preset\n")
+    assert read_file(file) == "ours"
+    assert read_file(f"{file}:paper") == "paper"

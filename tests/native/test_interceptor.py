@@ -237,7 +237,10 @@ class Residuals(nn.Module):
     @nn.compact
     def __call__(self, images, sizes, statistics):
         stem = StemConv(12, padded=True, name="stem")
-        x, sizes = ConvNorm(stem, BatchNorm(12, name="stem_bn"))(images, sizes, statistics), stem.out_sizes(sizes)
+        x, sizes = (
+            ConvNorm(stem, BatchNorm(12, name="stem_bn"))(images, sizes, statistics),
+            stem.out_sizes(sizes),
+        )
         for i, (stride, expansion) in enumerate(((1, 1), (2, 6), (1, 6))):
             block = InvertedResidual(Stage(self.window, stride, expansion, 12, 1), stride, name=f"block_{i}")
             x, sizes = block(3 * x, sizes, statistics), block.out_sizes(sizes)

@@ -17,8 +17,8 @@ from mtp.inference.predictor import Predictor
 from mtp.models import mtp_nasnet
 from mtp.models.backbones import BACKBONES
 from mtp.models.cells import NORMAL, REDUCTION, Average, Cell, CellTable, Identity, Separable
-from mtp.models.initialising import without_maps
 from mtp.models.efficientnet_lite import InvertedResidual, Stage
+from mtp.models.initialising import without_maps
 from mtp.models.layers import (
     BatchNorm,
     BatchStatistics,

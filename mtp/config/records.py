@@ -26,8 +26,10 @@ SIZE = Tuple(Integer(32), 2, "an integer of at least 32")
 SIDE = r"(3[2-9]|[4-9]\d|[1-9]\d{2,})"  # at least 32
 KEEP_ASPECT, SQUARES = rf"native|trained|long={SIDE}|area=[1-9]\d{{3,}}", rf"(warp|crop|pad)={SIDE}"
 ISOTROPIC = "native, trained (the mean area of input.sizes), long=L (the longer side) or area=A (in pixels)"
-SIZE_RULE = f"{KEEP_ASPECT}|{SQUARES}"
-SIZE_RULES = f"{ISOTROPIC}; or warp=S, crop=S or pad=S, a square of side S; sides of at least 32 pixels"
+OWN = f"{KEEP_ASPECT}|warp=native"  # each picture a size of its own
+OWN_SIZES = f"{ISOTROPIC}; or warp=native, a square of the picture's own area"
+SIZE_RULE = f"{OWN}|{SQUARES}"
+SIZE_RULES = f"{OWN_SIZES}; or warp=S, crop=S or pad=S, a square of side S; sides of at least 32 pixels"
 
 # two lines a record
 # fmt: off
@@ -76,8 +78,8 @@ _RECORDS = (
            "buckets: nearest aspect; cycle: an epoch a size (section 4.5); native: own sizes on canvases"),
     Option("input.fit", "warp", Choice("warp", "crop", "pad"), TRAINING,
            "how a picture gets its bucket's size: resized; a window at its own scale; resized with black around it"),
-    Option("input.size", "native", Pattern(KEEP_ASPECT, ISOTROPIC), TRAINING,
-           "input.order=native: size of each picture, its aspect ratio kept"),
+    Option("input.size", "native", Pattern(OWN, OWN_SIZES), TRAINING,
+           "input.order=native: size of each picture"),
     Option("input.batch_size", 128, Integer(1), TRAINING,
            "of a step, over all devices", "section 4.5", "pictures"),
     Option("input.horizontal_flip", True, Boolean(), TRAINING,
@@ -204,7 +206,7 @@ _RECORDS = (
     Option("eval.split", "test", Named(), EVALUATION,
            "the split of the final table"),
     Option("eval.size", "native", Pattern(SIZE_RULE, SIZE_RULES), VALIDATION,
-           "size at which pictures are evaluated, aspect kept"),
+           "size at which pictures are evaluated"),
     Option("eval.also_size", "", Pattern(rf"|{SIZE_RULE}", f'"", {SIZE_RULES}'), EVALUATION,
            "a second size rule with a table of its own"),
     Option("eval.canvases", 6, Integer(1), EVALUATION,

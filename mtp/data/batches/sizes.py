@@ -60,7 +60,7 @@ class SizeRule:
 
     "native": a picture's own size; "trained": the mean area of the training sizes; "area=A": A pixels; "long=L": longer
     side L. These keep the aspect ratio, and no side falls under `min_side`. "warp=S", "crop=S" and "pad=S": a square of
-    side S, as the functions of these names do it.
+    side S, as the functions of these names do it; "warp=native": warped to a square of the picture's own area.
     """
 
     name: str
@@ -71,13 +71,15 @@ class SizeRule:
     def parse(cls, text: str, training_sizes: Sequence[Shape], min_side: int) -> "SizeRule":
         """Errors: ConfigError on text that names no rule."""
         name, _, number = text.partition("=")
+        if text == "warp=native":
+            return cls(name, 0.0, min_side)
         if text in ("native", "trained"):
             area = np.mean([h * w for h, w in training_sizes]) if text == "trained" else 0
             return cls(name, float(area), min_side)
         if name not in ("long", "area", *SQUARE) or not number.isdigit() or int(number) < min_side:
             raise ConfigError(
                 f"a size rule must be native, trained, long=L, area=A, warp=S, crop=S or pad=S with a number of at "
-                f"least {min_side}, not {text!r}"
+                f"least {min_side}, or warp=native, not {text!r}"
             )
         return cls(name, float(number), min_side)
 
@@ -97,7 +99,8 @@ class SizeRule:
             case "long":
                 scale = self.number / max(size)
             case _:
-                return int(self.number), int(self.number)
+                side = int(self.number) or max(self.min_side, round((height * width) ** 0.5))
+                return side, side
         scale = max(scale, self.min_side / min(size))
         return max(self.min_side, round(height * scale)), max(self.min_side, round(width * scale))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,14 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "mtp",  # the same figure is the same file
 }
 MARK: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "color": GREY}
+
+
+class Rated(NamedTuple):
+    """A picture (H, W, 3), and the predicted and the true histogram (K,) of its ratings."""
+
+    pixels: np.ndarray
+    predicted: np.ndarray
+    truth: np.ndarray
 
 
 class PlotError(RuntimeError):
@@ -48,6 +56,63 @@ def histograms(
                 axis.text(place, 1.02, f"{mark:g} %\n{place:.2f}", transform=above, **MARK)
         axes[0].set_ylabel(ordinate)
     return figure
+
+
+def side_by_side(pictures: Mapping[str, np.ndarray]) -> Figure:
+    """Pictures (H, W, 3) beside one another, all at one scale, with their titles. Errors: PlotError."""
+    matplotlib = _matplotlib()
+    widths = [picture.shape[1] for picture in pictures.values()]
+    highest = max(picture.shape[0] for picture in pictures.values())
+    inches = 11 / sum(widths)
+    with matplotlib.rc_context(STYLE):
+        size = (11 + 0.15 * len(widths), highest * inches + 0.7)
+        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+        grid = figure.add_gridspec(1, len(widths), width_ratios=widths)
+        for place, (title, picture) in enumerate(pictures.items()):
+            axis = figure.add_subplot(grid[place])
+            axis.imshow(picture, interpolation="antialiased")
+            axis.set_title(title, fontsize=9)
+            # one scale for all: the space below a lower picture stays empty
+            axis.set(xlim=(-0.5, picture.shape[1] - 0.5), ylim=(highest - 0.5, -0.5))
+            axis.axis("off")
+    return figure
+
+
+def rated_pictures(rows: Mapping[str, Sequence[Rated]]) -> Figure:
+    """Rows of pictures by title; below each its predicted histogram as bars and the true one as a line.
+
+    Errors: PlotError.
+    """
+    matplotlib = _matplotlib()
+    columns = max(map(len, rows.values()))
+    most = max(max(p.predicted.max(), p.truth.max()) for pictures in rows.values() for p in pictures)
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(1.75 * columns, 3.3 * len(rows)), layout="constrained")
+        parts = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+        for part, (title, pictures) in zip(parts, rows.items(), strict=True):
+            part.suptitle(title, fontsize=11)
+            axes = part.subplots(2, columns, squeeze=False, height_ratios=(2, 1))
+            for place in range(columns):
+                for axis in axes[:, place]:
+                    axis.set(xticks=[], yticks=[])
+                if place >= len(pictures):
+                    axes[0, place].axis("off")
+                    axes[1, place].axis("off")
+                    continue
+                _draw_rated(axes[0, place], axes[1, place], pictures[place], most)
+    return figure
+
+
+def _draw_rated(above: Any, below: Any, picture: Rated, most: float) -> None:
+    ratings = np.arange(1, len(picture.truth) + 1)
+    above.imshow(picture.pixels, interpolation="antialiased")
+    above.axis("off")
+    below.bar(ratings, picture.predicted, width=0.8, color=BLUE)
+    below.step(ratings, picture.truth, where="mid", color="black", linewidth=1.0)
+    below.set(ylim=(0, 1.1 * most), xticks=ratings[[0, -1]])
+    below.set_title(
+        f"{ratings @ picture.predicted:.2f} predicted\n{ratings @ picture.truth:.2f} voted", fontsize=8
+    )
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:

@@ -91,7 +91,7 @@ def _separable(
     x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int, ceiling: float = math.inf
 ) -> Results:
     results = [strided_like(x, stride, layer.matrix.shape[1]) for layer in layers]
-    nothing = Layer(*(jnp.zeros((0,) * rank, jnp.float32) for rank in (3, 2, 1, 1, 4, 1)))
+    nothing = [jnp.zeros((0,) * rank, jnp.float32) for rank in (3, 2, 1, 1, 4, 1)]  # of each part
     parts = [
         none if part is None else part for layer in layers for part, none in zip(layer, nothing, strict=True)
     ]

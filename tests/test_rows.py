@@ -10,7 +10,7 @@ from mtp.options import known
 
 FOLDER = Path(__file__).parents[1] / "configs" / "rows"
 SQUARE = {"input.order", "input.sizes", "input.fit", "eval.size", "eval.also_size"}
-OWN_SIZE = {"input.order", "input.size", "eval.size", "eval.also_size"}
+OWN_SIZE = {"input.order", "eval.also_size", "input.quarter_turns"}
 # row -> the row that it changes, and the options by which it differs
 CHANGES = {
     "nasnet_wrap": ("gap_native", SQUARE - {"input.fit"}),
@@ -38,10 +38,10 @@ CHANGES = {
     ),
     "scratch": ("mtp_nasnet", {"model.weights"}),
     "frozen_trunk": ("mtp_nasnet", {"optim.freeze_steps"}),
-    "native_training": ("mtp_nasnet", OWN_SIZE | {"input.quarter_turns"}),
+    "native_training": ("mtp_nasnet", OWN_SIZE),
     "two_trunks": ("mtp_nasnet", {"model.trunks"}),
     "weights_permuted": ("mtp_nasnet", {"loss.reliability"}),
-    "kept": ("gap_native", OWN_SIZE | {"input.quarter_turns"}),
+    "kept": ("gap_native", OWN_SIZE),
     "kept_sf": ("kept", {"model.columns"}),
     "keep_aspect": ("kept", {"input.size", "eval.size"}),
     "keep_aspect_sf": ("keep_aspect", {"model.columns"}),

@@ -67,9 +67,9 @@ def fit(
     problem = Problem(space.coordinates, labels, weights, outputs, loss)
     held_out = choose(problem, jax.jit(judged_by), folds_of(groups, seed))
     strength = min(held_out, key=lambda s: held_out[s])
-    solution = problem.start()
+    solution, everything = problem.start(), problem.part()
     for stronger in (s for s in held_out if s >= strength):
-        solution = problem.solve(solution, stronger)
+        solution = problem.solve(solution, stronger, everything)
     kernel, bias = space.of_features(*problem.split(solution))
     return LastLayer(kernel, bias, strength, held_out)
 
@@ -87,11 +87,11 @@ def folds_of(groups: Sequence[str], seed: int) -> list[np.ndarray]:
 def choose(problem: "Problem", judged_by: Loss, folds: Sequence[np.ndarray]) -> dict[float, float]:
     """strength -> mean loss of the held-out pictures, from the strongest on, until weaker ones are worse."""
     found: dict[float, float] = {}
-    solutions = [problem.start() for _ in folds]
+    solutions, parts = [problem.start() for _ in folds], [problem.part(~held) for held in folds]
     for strength in STRENGTHS.tolist():
         total = 0.0
         for number, held in enumerate(folds):
-            solutions[number] = problem.solve(solutions[number], strength, ~held)
+            solutions[number] = problem.solve(solutions[number], strength, parts[number])
             losses = np.asarray(
                 judged_by(problem.labels, jnp.asarray(problem.logits(solutions[number]))), np.float64
             )
@@ -129,13 +129,22 @@ class Span:
         return whole, bias - self._mean @ whole
 
 
+class Part(NamedTuple):
+    """Pictures to be fitted to: weights (N,) of sum 1, and the variance (R,) along each axis."""
+
+    weights: np.ndarray
+    variances: np.ndarray
+
+
 class Problem:
     """What is minimised, as a function of one vector: kernel (R, n) and bias (n,)."""
 
     def __init__(
         self, coordinates: np.ndarray, labels: np.ndarray, weights: np.ndarray, outputs: int, loss: Loss
     ):
-        self._coordinates, self.weights, self._outputs = coordinates, weights.astype(np.float64), outputs
+        # float32, as the losses are: products of thousands of pictures with as many axes take half the time
+        self._coordinates, self._outputs = coordinates.astype(np.float32), outputs
+        self.weights = weights.astype(np.float64)
         self.labels = jnp.asarray(labels)
 
         def values_and_gradients(logits: Array) -> tuple[Array, Array]:
@@ -156,27 +165,31 @@ class Problem:
     def logits(self, solution: np.ndarray) -> np.ndarray:
         """Of every picture, float32."""
         kernel, bias = self.split(solution)
-        return (self._coordinates @ kernel + bias).astype(np.float32)
+        return self._coordinates @ kernel.astype(np.float32) + bias.astype(np.float32)
 
-    def _of_pictures(self, solution: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Each picture's loss, and its gradient by the picture's logits."""
-        losses, gradients = self._losses(self.logits(solution))
-        return np.asarray(losses, np.float64), np.asarray(gradients, np.float64)
-
-    def solve(self, start: np.ndarray, strength: float, among: np.ndarray | None = None) -> np.ndarray:
-        """The optimum on some pictures (None: all), from a start."""
+    def part(self, among: np.ndarray | None = None) -> "Part":
+        """Some of the pictures (None: all)."""
         weights = self.weights if among is None else self.weights * among
         weights = weights / weights.sum()
-        variances = weights @ self._coordinates**2
-        scales = 1 / np.sqrt(np.append(CURVATURE * variances + strength, CURVATURE))[:, None]
+        return Part(weights, np.einsum("i,ij,ij->j", weights, self._coordinates, self._coordinates))
+
+    def solve(self, start: np.ndarray, strength: float, part: "Part") -> np.ndarray:
+        """The optimum on a part of the pictures, from a start."""
+        scales = 1 / np.sqrt(np.append(CURVATURE * part.variances + strength, CURVATURE))[:, None]
 
         def value(scaled: np.ndarray) -> tuple[float, np.ndarray]:
             solution = self._scaled(scaled, scales)
-            losses, by_logits = self._of_pictures(solution)
-            by_logits, (kernel, _) = by_logits * weights[:, None], self.split(solution)
-            gradient = np.vstack([self._coordinates.T @ by_logits + strength * kernel, by_logits.sum(axis=0)])
+            losses, by_logits = map(np.asarray, self._losses(self.logits(solution)))
+            by_logits = by_logits * part.weights[:, None].astype(np.float32)
+            kernel, _ = self.split(solution)
+            gradient = np.vstack(
+                [
+                    self._coordinates.T @ by_logits + strength * kernel,
+                    by_logits.sum(axis=0, dtype=np.float64),
+                ]
+            )
             penalty = strength / 2 * float(np.sum(kernel**2))
-            return float(losses @ weights) + penalty, self._scaled(gradient, scales)
+            return float(losses @ part.weights) + penalty, self._scaled(gradient, scales)
 
         options = {"maxiter": ITERATIONS, "ftol": CHANGE}
         found = minimize(value, self._scaled(start, 1 / scales), jac=True, method="L-BFGS-B", options=options)

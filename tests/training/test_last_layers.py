@@ -31,7 +31,7 @@ def test_the_optimum_is_that_of_logistic_regression(strength, weighted):
     weights = np.where(np.arange(60) % 3, 1.0, 2.5) if weighted else ONES
     space = Span(FEATURES)
     problem = Problem(space.coordinates, CLASSES, weights, 2, losses.two_category)
-    kernel, bias = space.of_features(*problem.split(problem.solve(problem.start(), strength)))
+    kernel, bias = space.of_features(*problem.split(problem.solve(problem.start(), strength, problem.part())))
     standard = (FEATURES - FEATURES.mean(0)) / FEATURES.std(0) / 20**0.5
     oracle = LogisticRegression(C=2 / strength / weights.sum(), tol=1e-8, max_iter=5000)
     oracle.fit(standard, CLASSES, weights)
@@ -45,7 +45,7 @@ def test_a_weight_of_two_is_two_copies_and_of_zero_is_none():
     space = Span(FEATURES[weights > 0])
     once = Problem(space.coordinates, HISTOGRAMS[:50], weights[:50], 5, losses.emd)
     copies = Problem(space.coordinates[index], HISTOGRAMS[index], np.ones(len(index)), 5, losses.emd)
-    ours, theirs = (problem.solve(problem.start(), 0.01) for problem in (once, copies))
+    ours, theirs = (problem.solve(problem.start(), 0.01, problem.part()) for problem in (once, copies))
     np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-4)
     assert (
         fitted(weights=weights).strength

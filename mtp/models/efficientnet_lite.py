@@ -89,32 +89,37 @@ class InvertedResidual(nn.Module):
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes, statistics: BatchStatistics | None) -> Output:
         channels, window = x.shape[-1] * self.stage.expansion, self.stage.window
-        y = x
+        expand = None
         if self.stage.expansion > 1:
-            expand = Projection(x.shape[-1], channels, False, self.dtype, name="expand_conv")
-            y = ConvNorm(expand, BatchNorm(channels, name="expand_bn"))(y, sizes, statistics)
+            widen = Projection(x.shape[-1], channels, False, self.dtype, name="expand_conv")
+            expand = ConvNorm(widen, BatchNorm(channels, name="expand_bn"))
         filters = DepthwiseConv(channels, window, self.stride, self.dtype, SIX, name="dwconv")
         project = Projection(channels, self.stage.features, True, self.dtype, SIX, name="project_conv")
         layers = (
+            expand,
             ConvNorm(filters, BatchNorm(channels, name="bn")),
             ConvNorm(project, BatchNorm(self.stage.features, name="project_bn")),
         )
-        onto = x if self.stride == 1 and x.shape[-1] == self.stage.features else None
-        return self.projected(layers, y, sizes, statistics, onto)
+        return self.computed(layers, x, sizes, statistics)
 
-    def projected(
+    def computed(
         self,
-        layers: tuple[ConvNorm, ConvNorm],
+        layers: tuple[ConvNorm | None, ConvNorm, ConvNorm],
         x: Map,
         sizes: Sizes,
         statistics: BatchStatistics | None,
-        onto: Output | None,
     ) -> Output:
-        """The depthwise convolution and the projection of an expanded map before its ReLU6, plus `onto`."""
-        filters, project = layers
-        y = filters(x, sizes, statistics)
+        """Its layers, the first of which may be none, one after the other."""
+        expand, filters, project = layers
+        y = x if expand is None else expand(x, sizes, statistics)
+        y = filters(y, sizes, statistics)
         y = project(y, self.out_sizes(sizes), statistics)
-        return y if onto is None else y + onto
+        return y + x if self.adds(x) else y
+
+    @nn.nowrap
+    def adds(self, x: Map) -> bool:
+        """Whether its input x is added to its result."""
+        return self.stride == 1 and x.shape[-1] == self.stage.features
 
     @nn.nowrap
     def out_sizes(self, sizes: Sizes) -> Sizes:

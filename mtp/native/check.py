@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from mtp.native import fused, library, operations
-from mtp.native.fused import Layer, Map, Sum
+from mtp.native.fused import Expansion, Layer, Map, Residual, Sum
 from mtp.ops import batch_norm, depthwise, pooling
 from mtp.ops.batch_norm import Running
 from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
@@ -24,16 +24,18 @@ from mtp.ops.canvas import Sizes, halved_sizes, masked, stem_sizes
 SIDES, SIZES = (21, 18), ((21, 18), (9, 12), (20, 7))
 # more than 28, which a matrix unit takes, and no multiple of what a vector holds
 CHANNELS, FEATURES = 44, 33
+WIDE = 96  # channels of an expanded map
 
 
 class Operations(NamedTuple):
-    """What the kernels compute, by them or plainly; the last five have no gradient of their own."""
+    """What the kernels compute, by them or plainly; the last six have no gradient of their own."""
 
     depthwise: Callable
     normalised: Callable
     window_sums: Callable
     factorised_paths: Callable
     separable: Callable
+    inverted_residual: Callable
     projection: Callable
     joined: Callable
     strided_pools: Callable
@@ -42,11 +44,12 @@ class Operations(NamedTuple):
 
 NATIVE = Operations(
     operations.depthwise, operations.normalised, operations.window_sums, operations.factorised_paths,
-    fused.separable, fused.projection, fused.joined, fused.strided_pools, fused.stem,
+    fused.separable, fused.inverted_residual, fused.projection, fused.joined, fused.strided_pools, fused.stem,
 )  # fmt: skip
 PLAIN = Operations(
     depthwise.depthwise, batch_norm.normalised, pooling.window_sums, pooling.factorised_paths,
-    fused.plain_separable, fused.plain_projection, fused.plain_joined, fused.plain_strided_pools, fused.plain_stem,
+    fused.plain_separable, fused.plain_inverted_residual, fused.plain_projection, fused.plain_joined,
+    fused.plain_strided_pools, fused.plain_stem,
 )  # fmt: skip
 
 
@@ -74,9 +77,15 @@ def results(of: Operations, x: Map, sizes: Sizes) -> dict[str, list[Array]]:
         onto = _drawn(len(SIZES), *(-(-side // stride) for side in SIDES), FEATURES)
         several = of.separable(x, sizes, (*layers, layers[0]._replace(onto=onto)), stride)
         found[f"separable layers, stride {stride}"] = _inside(several, after)
-        between = layers[1]._replace(between=gamma)
-        found[f"inverted residual, stride {stride}"] = _inside(
-            of.separable(x, sizes, (between,), stride, 6.0), after
+        wide, (*_, scale, shift) = _drawn(CHANNELS, WIDE), rest
+        kernel, between, matrix = _drawn(5, 5, WIDE), _drawn(WIDE), _drawn(WIDE, FEATURES)
+        expansion = Expansion(wide, jnp.ones(WIDE), between)
+        residuals = (
+            Residual(expansion, kernel, between, matrix, scale, shift, onto),
+            Residual(None, _drawn(3, 3, CHANNELS), gamma, *rest),
+        )
+        found[f"inverted residuals, stride {stride}"] = _inside(
+            [of.inverted_residual(x, sizes, each, stride, 6.0) for each in residuals], after
         )
     norm = _with_gradients(lambda x, *p: of.normalised(x, sizes, *p, running, 1e-3), sizes, x, gamma, gamma)
     projections = [of.projection(x, sizes, *rest, rectified) for rectified in (False, True)]

@@ -7,7 +7,6 @@ gradient is the kernel's, too: training does not use running statistics.
 """
 
 import functools
-import math
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -32,23 +31,40 @@ from mtp.ops.stem import stem as stem_convolution
 Matrix = Float[Array, "C F"]
 Mixed = Float[Array, "B h w F"]
 Features = Float[Array, " F"]
-Channels = Float[Array, " C"]
 Results = tuple[Float[Array, "B h w _"], ...]
 Pools = tuple[Halved, Halved]
 
 
 class Layer(NamedTuple):
-    """ReLU, depthwise and pointwise convolution, times scale, plus shift, plus `onto` where it is not None.
-
-    between: where it is not None, the depthwise convolution's result plus it goes through a ReLU of its own.
-    """
+    """ReLU, depthwise and pointwise convolution, times scale, plus shift, plus `onto` where it is not None."""
 
     kernel: Kernel
     matrix: Matrix
     scale: Features
     shift: Features
     onto: Mixed | None = None
-    between: Channels | None = None
+
+
+class Expansion(NamedTuple):
+    """Pointwise convolution of a map to a multiple of 16 channels, times scale, plus shift."""
+
+    matrix: Matrix
+    scale: Features
+    shift: Features
+
+
+class Residual(NamedTuple):
+    """An inverted residual: an expansion or none, ReLU, depthwise convolution plus `between`, ReLU, pointwise
+    convolution, times scale, plus shift, plus `onto` where it is not None.
+    """
+
+    expansion: Expansion | None
+    kernel: Kernel
+    between: Float[Array, " C"]
+    matrix: Matrix
+    scale: Features
+    shift: Features
+    onto: Mixed | None = None
 
 
 class Sum(NamedTuple):
@@ -71,34 +87,44 @@ def _plain_gradients(operation: Callable, static: int = 0) -> Callable:
     return gradients
 
 
-def plain_separable(
-    x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int, ceiling: float = math.inf
-) -> Results:
-    """Several layers of one map, each from the ReLU inside the pictures on; ceiling: of every ReLU, 6 for ReLU6."""
-    x = jnp.minimum(x, ceiling)
+def plain_separable(x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int) -> Results:
+    """Several layers of one map, each from the ReLU inside the pictures on."""
 
-    def of(layer: Layer) -> Mixed:
-        filtered = depthwise.depthwise(x, sizes, layer.kernel, stride)
-        if layer.between is not None:
-            filtered = jnp.clip(filtered + layer.between, 0, ceiling).astype(x.dtype)
-        y = transformed(pointwise(filtered, layer.matrix.astype(x.dtype)), layer.scale, layer.shift)
-        return y if layer.onto is None else y + layer.onto
+    def of(kernel: Kernel, matrix: Matrix, scale: Features, shift: Features, onto: Mixed | None) -> Mixed:
+        filtered = depthwise.depthwise(x, sizes, kernel, stride)
+        y = transformed(pointwise(filtered, matrix.astype(x.dtype)), scale, shift)
+        return y if onto is None else y + onto
 
-    return tuple(map(of, layers))
+    return tuple(of(*layer) for layer in layers)
 
 
-def _separable(
-    x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int, ceiling: float = math.inf
-) -> Results:
+def _separable(x: Map, sizes: Sizes, layers: tuple[Layer, ...], stride: int) -> Results:
     results = [strided_like(x, stride, layer.matrix.shape[1]) for layer in layers]
-    nothing = [jnp.zeros((0,) * rank, jnp.float32) for rank in (3, 2, 1, 1, 4, 1)]  # of each part
-    parts = [
-        none if part is None else part for layer in layers for part, none in zip(layer, nothing, strict=True)
-    ]
+    nothing = jnp.zeros((0, 0, 0, 0), jnp.float32)
+    parts = [nothing if part is None else part for layer in layers for part in layer]
     wide, *others = as_float32(x, *parts)
     call = jax.ffi.ffi_call("SeparableForward", results)
-    options = {"stride": np.int64(stride), "ceiling": np.float32(ceiling)}
-    return tuple(y.astype(x.dtype) for y in call(wide, sizes, *others, **options))
+    return tuple(y.astype(x.dtype) for y in call(wide, sizes, *others, stride=np.int64(stride)))
+
+
+def plain_inverted_residual(x: Map, sizes: Sizes, residual: Residual, stride: int, ceiling: float) -> Mixed:
+    """One of a map; ceiling: of both ReLUs, 6 for ReLU6."""
+    if residual.expansion is not None:
+        matrix, scale, shift = residual.expansion
+        x = transformed(pointwise(x, matrix.astype(x.dtype)), scale, shift)
+    filtered = depthwise.depthwise(jnp.minimum(x, ceiling), sizes, residual.kernel, stride)
+    y = jnp.clip(filtered + residual.between, 0, ceiling).astype(x.dtype)
+    y = transformed(pointwise(y, residual.matrix.astype(x.dtype)), residual.scale, residual.shift)
+    return y if residual.onto is None else y + residual.onto
+
+
+def _inverted_residual(x: Map, sizes: Sizes, residual: Residual, stride: int, ceiling: float) -> Mixed:
+    nothing = Expansion(*(jnp.zeros((0,) * rank, jnp.float32) for rank in (2, 1, 1)))
+    onto = jnp.zeros((0, 0, 0, 0), jnp.float32) if residual.onto is None else residual.onto
+    wide, *parts = as_float32(x, *(residual.expansion or nothing), *residual[1:6], onto)
+    y = strided_like(x, stride, residual.matrix.shape[1])
+    call = jax.ffi.ffi_call("InvertedResidualForward", y)
+    return call(wide, sizes, *parts, stride=np.int64(stride), ceiling=np.float32(ceiling)).astype(x.dtype)
 
 
 def plain_projection(
@@ -158,7 +184,10 @@ def _stem(images: Images, sizes: Sizes, kernel: StemKernel, scale: Features, shi
     return jax.ffi.ffi_call("StemForward", y)(wide, sizes, *parameters).astype(images.dtype)
 
 
-separable = differentiable(_separable, _plain_gradients(plain_separable, static=2), parameters=1, static=2)
+inverted_residual = differentiable(
+    _inverted_residual, _plain_gradients(plain_inverted_residual, static=2), parameters=1, static=2
+)
+separable = differentiable(_separable, _plain_gradients(plain_separable, static=1), parameters=1, static=1)
 projection = differentiable(_projection, _plain_gradients(plain_projection, static=1), parameters=3, static=1)
 joined = differentiable(_joined, _plain_gradients(plain_joined))
 strided_pools = differentiable(_strided_pools, _plain_gradients(plain_strided_pools))

@@ -31,7 +31,7 @@ REPLACEMENTS: dict[tuple[type[nn.Module], str], Callable] = {
     (FactorisedReduction, "__call__"): layers.factorised_reduction,
     (ConvNorm, "__call__"): layers.conv_norm,
     (Cell, "combined"): cells.combined,
-    (InvertedResidual, "projected"): inverted_residuals.projected,
+    (InvertedResidual, "computed"): inverted_residuals.computed,
 }
 
 # part of the key of jax' caches, so that no jitted function traced with the kernels is found without them

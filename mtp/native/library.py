@@ -31,8 +31,8 @@ SOURCES = Path(__file__).with_name("cc")
 FLAGS = ("-std=c++17", "-O3", "-march=native", "-fPIC", "-shared", "-pthread")
 SYMBOLS = (
     "DepthwiseForward", "DepthwiseInputGradient", "DepthwiseKernelGradient", "BatchNormMoments", "BatchNormGradients",
-    "FactorisedForward", "FactorisedGradient", "SeparableForward", "ProjectionForward", "JoinForward",
-    "StridedPoolsForward", "StemForward",
+    "FactorisedForward", "FactorisedGradient", "SeparableForward", "InvertedResidualForward", "ProjectionForward",
+    "JoinForward", "StridedPoolsForward", "StemForward",
 )  # fmt: skip
 PROCESSORS = ("x86_64", "AMD64")  # as `platform.machine` names what the sources are written for
 TOLERANCE = 1e-5  # sums of float32 in another order stay below 1e-6

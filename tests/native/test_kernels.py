@@ -14,7 +14,7 @@ import pytest
 
 from mtp.native import fused, operations
 from mtp.native import library as native
-from mtp.native.fused import Layer, Sum
+from mtp.native.fused import Expansion, Layer, Residual, Sum
 from mtp.ops import batch_norm, pooling
 from mtp.ops import depthwise as plain
 from mtp.ops.batch_norm import Running
@@ -206,7 +206,7 @@ def test_separable_layers_of_one_map_equal_their_definition(kernels, stride):
             cases.append((x, sizes, (*(Layer(*layer) for layer in layers), alone)))
     results = jax.jit(lambda cases: [fused.separable(*case, stride) for case in cases])(cases)
     for (x, sizes, layers), maps in zip(cases, results, strict=True):
-        for (kernel, matrix, scale, shift, onto, _), mine in zip(layers, maps, strict=True):
+        for (kernel, matrix, scale, shift, onto), mine in zip(layers, maps, strict=True):
             dy = np.zeros((*mine.shape[:3], x.shape[3]))
             expected = defined(x, sizes, kernel, dy, stride)[0] @ matrix * scale + shift
             assert_close_inside(mine, expected if onto is None else expected + onto, sizes, stride)
@@ -214,21 +214,34 @@ def test_separable_layers_of_one_map_equal_their_definition(kernels, stride):
 
 @pytest.mark.parametrize("window", [3, 5, 7])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_layer_with_a_relu6_between_its_convolutions_equals_its_definition(kernels, window, stride):
+def test_an_inverted_residual_equals_its_definition(kernels, window, stride):
     cases = []
-    for where in (*SIDES_AND_BATCHES, ((40, 35), 3)):
-        for channels, features in ((1, 3), (11, 22), (96, 24), (100, 11)):
-            x, sizes, *parameters, onto = layer_case(*where, channels, features, window, stride)
-            between = np.linspace(-3, 9, channels, dtype=np.float32)
+    for where in (*SIDES_AND_BATCHES, ((40, 35), 3), ((67, 9), 2)):
+        for channels, wide, features in ((1, 16, 3), (11, 32, 22), (16, 96, 24), (96, 0, 11), (11, 0, 1)):
+            x, sizes, kernel, matrix, scale, shift, onto = layer_case(
+                *where, wide or channels, features, window, stride
+            )
+            expansion = None
+            if wide:
+                x, *_ = layer_case(*where, channels, wide)
+                expansion = Expansion(*layer_case(*where, channels, wide)[3:6])
+            between = np.linspace(-3, 9, wide or channels, dtype=np.float32)
             # so that either end of both ReLU6 is met
-            cases.append((4 * x, sizes, Layer(*parameters, onto, between)))
-    results = jax.jit(lambda cases: [fused.separable(x, s, (of,), stride, 6.0) for x, s, of in cases])(cases)
-    for (x, sizes, layer), (mine,) in zip(cases, results, strict=True):
-        dy = np.zeros((*mine.shape[:3], x.shape[3]))
-        filtered = defined(np.minimum(x, 6), sizes, layer.kernel, dy, stride)[0] + layer.between
-        assert x.shape[-1] < 96 or x.size < 1000 or ((filtered > 6).any() and (x > 6).any())
-        expected = np.clip(filtered, 0, 6) @ layer.matrix * layer.scale + layer.shift + layer.onto
+            residual = Residual(expansion, 4 * kernel, between, matrix, scale, shift, onto)
+            cases.append((4 * x, sizes, residual if features > 3 else residual._replace(onto=None)))
+    results = jax.jit(lambda cases: [fused.inverted_residual(*case, stride, 6.0) for case in cases])(cases)
+    ends = np.zeros(2, bool)
+    for (x, sizes, residual), mine in zip(cases, results, strict=True):
+        expanded, dy = x.astype(np.float64), np.zeros((*mine.shape[:3], len(residual.between)))
+        if residual.expansion:
+            matrix, scale, shift = residual.expansion
+            expanded = expanded @ matrix * scale + shift
+        filtered = defined(np.minimum(expanded, 6), sizes, residual.kernel, dy, stride)[0] + residual.between
+        expected = np.clip(filtered, 0, 6) @ residual.matrix * residual.scale + residual.shift
+        expected = expected if residual.onto is None else expected + residual.onto
+        ends |= [(filtered > 6).any(), (filtered < 0).any()]
         assert_close_inside(mine, expected, sizes, stride)
+    assert ends.all()
 
 
 @pytest.mark.parametrize("rectified", [False, True])
@@ -309,7 +322,24 @@ def test_layers_at_inference_have_the_plain_gradients(kernels):
     calls = {
         "separable": (
             (x, kernel, matrix, scale, shift, onto),
-            lambda f: lambda x, *p: f(x, sizes, (Layer(*p), Layer(*p[:-1])), 1, 6.0),
+            lambda f: lambda x, *p: f(x, sizes, (Layer(*p), Layer(*p[:-1])), 1),
+        ),
+        "inverted_residual": (
+            (
+                x,
+                jnp.ones((11, 16)) / 8,
+                jnp.ones(16),
+                jnp.ones((3, 3, 16)),
+                jnp.ones((16, 22)),
+                scale,
+                shift,
+                onto,
+            ),
+            lambda f: (
+                lambda x, wide, ones, kernel, *p: f(
+                    x, sizes, Residual(Expansion(wide, ones, ones), kernel, ones, *p), 1, 6.0
+                )
+            ),
         ),
         "projection": ((x, matrix, scale, shift), lambda f: lambda x, *p: f(x, sizes, *p, True)),
         "joined": (
@@ -331,12 +361,19 @@ def test_layers_at_inference_hide_no_nan(kernels, channels):
     case[0][0, 4, 4, 4] = np.nan
     x, sizes, kernel, *parameters, _ = map(jnp.asarray, case)
     (y,) = fused.separable(x, sizes, (Layer(kernel, *parameters),), 1)
-    (between,) = fused.separable(x, sizes, (Layer(kernel, *parameters, between=kernel[0, 0]),), 1, 6.0)
-    for of_layer in (y, between):
-        assert np.isnan(of_layer[0, 3:6, 3:6]).all()
-        assert np.isfinite(of_layer[0, 7:]).all()
+    assert np.isnan(y[0, 3:6, 3:6]).all()
+    assert np.isfinite(y[0, 7:]).all()
     for rectified in (False, True):
         assert np.isnan(fused.projection(x, sizes, *parameters, rectified)[0, 4, 4]).all()
+    widened = jnp.ones((channels, 16)), jnp.ones(16), jnp.ones(16)
+    for expansion, k, matrix in (
+        (None, kernel, parameters[0]),
+        (Expansion(*widened), jnp.ones((3, 3, 16)), jnp.ones((16, 22))),
+    ):
+        residual = Residual(expansion, k, k[0, 0], matrix, *parameters[1:])
+        y = fused.inverted_residual(x, sizes, residual, 1, 6.0)
+        assert np.isnan(y[0, 3:6, 3:6]).all()
+        assert np.isfinite(y[0, 7:]).all()
 
 
 def test_layers_at_inference_take_empty_batches_and_half_precision(kernels):
@@ -420,16 +457,31 @@ def test_wrong_shapes_for_the_other_kernels_are_errors(kernels, symbol, argument
 
 def test_wrong_layers_of_a_map_are_errors(kernels):
     *given, onto = layer_case((9, 12), 2, 11, 22)
-    nothing = np.zeros(0, np.float32)
-    options = {"stride": np.int64(1), "ceiling": np.float32(6)}
     for arguments, message in (
-        ((*given, onto[:1], nothing), r"must be a map \(2, 9, 12, 22\) or empty"),
-        (given, "each of 1 results needs 6 arguments; they are 4"),
-        ((*given, onto[0], nothing), "of other ranks"),
-        ((*given, onto, np.zeros(22, np.float32)), r"must be \(C,\) or empty for a map .* it has 22 numbers"),
+        ((*given, onto[:1]), r"must be a map \(2, 9, 12, 22\) or empty"),
+        (given, "each of 1 results needs 5 arguments; they are 4"),
+        ((*given, onto[0]), "of other ranks"),
     ):
         with pytest.raises(jax.errors.JaxRuntimeError, match=message):
-            call("SeparableForward", float32(*onto.shape), *arguments, **options)
+            call("SeparableForward", float32(*onto.shape), *arguments, stride=np.int64(1))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"expansion": (3, 15), "kernel": (3, 3, 15), "between": (15,), "matrix": (15, 4), "by": (15,)},
+     {"between": (15,)}, {"onto": (1, 6, 5, 4)}, {"matrix": (15, 4)}, {"expansion": (2, 16)}, {"kernel": (4, 4, 16)}],
+)  # fmt: skip
+def test_a_wrong_inverted_residual_is_an_error(kernels, changed):
+    shapes = {
+        "expansion": (3, 16), "by": (16,), "plus": (16,), "kernel": (3, 3, 16), "between": (16,), "matrix": (16, 4),
+        "scale": (4,), "shift": (4,), "onto": (1, 6, 6, 4),
+    }  # fmt: skip
+    shapes = {**shapes, **changed, **({"plus": changed["by"]} if "by" in changed else {})}
+    given = jnp.ones((1, 6, 6, 3)), jnp.full((1, 2), 6, jnp.int32), *map(jnp.ones, shapes.values())
+    with pytest.raises(jax.errors.JaxRuntimeError, match=r"must be|needs|do not belong"):
+        call(
+            "InvertedResidualForward", float32(1, 6, 6, 4), *given, stride=np.int64(1), ceiling=np.float32(6)
+        )
 
 
 @pytest.mark.parametrize(
@@ -453,7 +505,7 @@ DIGEST = """
 import hashlib
 import jax, jax.numpy as jnp, numpy as np
 from mtp.native import fused, library, operations
-from mtp.native.fused import Layer, Sum
+from mtp.native.fused import Expansion, Layer, Residual, Sum
 from mtp.ops.batch_norm import Running
 library.load()
 digest = hashlib.sha256()
@@ -469,9 +521,12 @@ for stride in (1, 2):
     rest = jnp.ones((44, 9)), jnp.ones(9), jnp.ones(9)
     layer, _ = fused.separable(x, sizes, (Layer(k, *rest), Layer(k[1:4, 1:4], *rest)), stride)
     projected = fused.projection(x, sizes, *rest, True)
+    wide, spread = jnp.ones(48), jnp.asarray(rng.normal(size=(5, 5, 48)), jnp.float32)
+    widened = Residual(Expansion(jnp.ones((44, 48)), wide, wide), spread, wide, jnp.ones((48, 9)), *rest[1:])
+    block = fused.inverted_residual(x, sizes, widened, stride, 6.0)
     sums = (Sum((x,)), Sum((x,), (x[:, ::-1],)), Sum((), (x, x)))
     joined, pools = fused.joined(sums, sizes), fused.strided_pools(x, sizes)
-    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected, joined, *pools):
+    for result in (y, *pull_back(dy), *z, *norm_back((x, ones, ones)), layer, projected, block, joined, *pools):
         digest.update(np.asarray(result).tobytes())
 print(digest.hexdigest())
 """

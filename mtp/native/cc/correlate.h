@@ -7,8 +7,6 @@
 
 #pragma once
 
-#include <limits>
-
 #include "slots.h"
 
 namespace mtp {
@@ -81,13 +79,14 @@ struct Padded {
   }
 
   // Rows first .. first + count - 1.
-  void fill_rows(const Slot& slot, int64_t first, int64_t count, bool rectified) const {
-    if (rectified) return fill_rectified(slot, first, count, std::numeric_limits<float>::infinity());
-    for (int64_t q = 0; q < count; ++q) fill(q, slot, first + q);
-  }
-  void fill_rectified(const Slot& slot, int64_t first, int64_t count, float ceiling) const {
-    const Vector most = Vector{} + ceiling;
-    for (int64_t q = 0; q < count; ++q) fill(q, slot, first + q, [most](Vector v) { return rectified(v, most); });
+  void fill_rows(const Slot& slot, int64_t first, int64_t count, bool is_rectified) const {
+    for (int64_t q = 0; q < count; ++q) {
+      if (is_rectified) {
+        fill(q, slot, first + q, [](Vector v) { return rectified(v); });
+      } else {
+        fill(q, slot, first + q);
+      }
+    }
   }
 };
 

@@ -1,7 +1,6 @@
 // What inference does between two maps in one go, as handlers of XLA's foreign function interface: layers of ReLU,
-// depthwise and pointwise convolution and batch norm, with or without batch norm and ReLU between the convolutions; ReLU
-// or not, pointwise convolution and batch norm; the stem; and what XLA would do on one thread: pools, and sums of maps
-// and averages joined to one map.
+// depthwise and pointwise convolution and batch norm; inverted residuals; ReLU or not, pointwise convolution and batch
+// norm; the stem; and what XLA would do on one thread: pools, and sums of maps and averages joined to one map.
 // Batch norm by running statistics is y * scale + shift.
 //
 // A tile's rows stay in the cache between the steps, so that of a whole layer only its input is read from memory and
@@ -38,11 +37,9 @@ void clear_outside(const Inside& part, int64_t first, int64_t features, float* y
 }
 
 // One of the separable layers of a map: what it is made of, what is added to its result, or null, and the result.
-// `between`: none, or a shift of the filtered map, which is rectified then.
 struct Layer {
   int64_t window;
   Taps taps;
-  std::optional<Taps> between;
   Matrix matrix;
   Affine affine;
   const float* onto;
@@ -51,19 +48,8 @@ struct Layer {
   int64_t products(int64_t pixels) const { return pixels * matrix.channels * (window * window + matrix.features); }
 };
 
-// max(x + shift, 0), at most the ceiling, of `pixels` pixels in place.
-void shift_and_rectify(float* x, int64_t pixels, const Taps& shift, float ceiling) {
-  const int64_t pixel = shift.pixel();
-  const Vector most = Vector{} + ceiling;
-  for (const float* const end = x + pixels * pixel; x != end; x += pixel) {
-    for (int64_t c = 0; c < pixel; c += kLanes)
-      store(x + c, rectified(load(x + c) + load(shift.values.data() + c), most));
-  }
-}
-
 // Layers that read the same padded rows; s has the largest of their windows.
-void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const std::vector<Layer>& layers,
-               float ceiling) {
+void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const std::vector<Layer>& layers) {
   const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
   const Tiling tiling(s.batch, s.out_height, most_rows(s.stride * layout.row()), 2 * kRows);
   const int64_t pixel = layout.pixel();
@@ -84,17 +70,115 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
     const int64_t count = (part.rows - 1) * s.stride + s.window, filtered_row = part.columns * pixel;
     const Padded padded = layout.in(scratch(count * layout.row() + part.rows * filtered_row));
     float* filtered = padded.data + count * padded.row();
-    padded.fill_rectified(slot, part.first * s.stride - s.top, count, ceiling);
+    padded.fill_rows(slot, part.first * s.stride - s.top, count, true);
     for (const Layer& layer : layers) {
       const int64_t offset = (s.window - layer.window) / 2, features = layer.matrix.features;
       dispatch(layer.window, s.stride, [&](auto k, auto step) {
         correlate<step(), k(), k()>(padded.at(offset, offset + part.left * step()), padded.row(), layer.taps,
                                     {filtered, filtered_row, pixel, part.columns}, part.rows);
       });
-      if (layer.between) shift_and_rectify(filtered, part.rows * part.columns, *layer.between, ceiling);
       const int64_t at = ((b * s.out_height + part.first) * s.out_width + part.left) * features;
       multiply({filtered, pixel, part.columns}, part.rows, layer.matrix, layer.affine,
                layer.onto ? layer.onto + at : nullptr, layer.y + at, part.left * features);
+    }
+  });
+}
+
+// An inverted residual: an expansion or none, taps that hold the batch norm's scale, its shift, a projection, what is
+// added to the result, or null, and the result.
+struct Residual {
+  std::optional<Matrix> expansion;
+  Affine expanded;
+  Taps taps, shift;
+  Matrix projection;
+  Affine projected;
+  const float* onto;
+  float* y;
+
+  // Of a pixel before the stride and of one behind it.
+  int64_t products_before() const { return expansion ? expansion->channels * expansion->features : 0; }
+  int64_t products_behind(int64_t window) const {
+    return projection.channels * (window * window + projection.features);
+  }
+};
+
+// min(max(x + shift, 0), ceiling) of pixels without a gap, in place.
+void shift_and_clip(float* x, int64_t pixels, const Taps& shift, float ceiling) {
+  const int64_t pixel = shift.pixel();
+  const Vector most = Vector{} + ceiling;
+  for (const float* const end = x + pixels * pixel; x != end; x += pixel)
+    for (int64_t c = 0; c < pixel; c += kLanes)
+      store(x + c, rectified(load(x + c) + load(shift.values.data() + c), most));
+}
+
+// Rows of the expanded map with the zeros around them: `count` from row `first` of the slot on, into rows from `index`
+// on of the padded ones. Each is computed where the slot has it.
+void expand(const Slot& slot, int64_t first, int64_t count, const Residual& residual, float ceiling,
+            const Padded& padded, int64_t index) {
+  const Matrix& matrix = *residual.expansion;
+  const int64_t channels = matrix.channels, features = matrix.features;
+  const int64_t before = (padded.before + slot.left) * features, columns = slot.width - slot.left;
+  const Vector most = Vector{} + ceiling;
+  for (int64_t q = 0; q < count; ++q) {
+    const float* from = slot.row(first + q, channels);
+    float* const to = padded.data + (index + q) * padded.row();
+    if (!from) {
+      std::fill_n(to, padded.row(), 0.0f);
+      continue;
+    }
+    std::fill_n(to, before, 0.0f);
+    float* const inside = to + before;
+    float* const end = inside + columns * features;
+    multiply({from + slot.left * channels, channels, columns}, 1, matrix, residual.expanded, nullptr, inside, 0);
+    for (float* x = inside; x != end; x += kLanes) store(x, rectified(load(x), most));
+    std::fill(end, to + padded.row(), 0.0f);
+  }
+}
+
+// s is of the expanded map, whose channels are whole vectors where there is an expansion; x is the map before it. A
+// tile's rows are expanded a few at a time, and those that the next ones need again are kept.
+void inverted_residual(ffi::ThreadPool& pool, const Shape& s, const float* x, int64_t channels, Sizes sizes,
+                       const Residual& residual, float ceiling) {
+  const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
+  const int64_t pixel = layout.pixel(), features = residual.projection.features, kept = s.window - s.stride;
+  // a few rows' expanded map stays in the second-level cache
+  const int64_t most = std::clamp<int64_t>(131072 / (s.stride * layout.row()), kRows, 2 * kRows);
+  const Tiling tiling(s.batch, s.out_height, s.out_height, 2 * kRows);
+  const int64_t products = s.batch * (s.height * s.width * residual.products_before() +
+                                      s.out_height * s.out_width * residual.products_behind(s.window));
+  for_each_tile(pool, tiling.tiles, products, [&](int64_t tile) {
+    const int64_t b = tiling.slot(tile), last = tiling.last(tile);
+    const Slot slot = picture_slot(x, s.height, s.width, channels, sizes, b);
+    const Slot out{nullptr, s.out_height, s.out_width, s.out_height - ceil_div(s.height - slot.top, s.stride),
+                   s.out_width - ceil_div(s.width - slot.left, s.stride)};
+    const Inside part = inside(out, tiling.first(tile), last);
+    clear_outside(part, tiling.first(tile), features, residual.y + b * s.out_height * s.out_width * features);
+    if (part.rows == 0) return;
+    const int64_t blocks = ceil_div(part.rows, most), rows = ceil_div(part.rows, blocks);
+    const int64_t count = (rows - 1) * s.stride + s.window, filtered_row = part.columns * pixel;
+    const Padded padded = layout.in(scratch(count * layout.row() + rows * filtered_row));
+    float* const filtered = padded.data + count * padded.row();
+    int64_t have = 0;  // rows at the beginning of the padded ones that are there already
+    for (int64_t r = 0; r < part.rows; r += rows) {
+      const int64_t now = std::min(rows, part.rows - r), need = (now - 1) * s.stride + s.window;
+      const int64_t from = (part.first + r) * s.stride - s.top;
+      if (residual.expansion) {
+        expand(slot, from + have, need - have, residual, ceiling, padded, have);
+      } else {
+        const Vector limit = Vector{} + ceiling;
+        for (int64_t q = have; q < need; ++q)
+          padded.fill(q, slot, from + q, [limit](Vector v) { return rectified(v, limit); });
+      }
+      dispatch(s.window, s.stride, [&](auto k, auto step) {
+        correlate<step(), k(), k()>(padded.at(0, part.left * step()), padded.row(), residual.taps,
+                                    {filtered, filtered_row, pixel, part.columns}, now);
+      });
+      shift_and_clip(filtered, now * part.columns, residual.shift, ceiling);
+      const int64_t at = ((b * s.out_height + part.first + r) * s.out_width + part.left) * features;
+      multiply({filtered, pixel, part.columns}, now, residual.projection, residual.projected,
+               residual.onto ? residual.onto + at : nullptr, residual.y + at, part.left * features);
+      have = std::max<int64_t>(kept, 0);
+      std::memmove(padded.data, padded.data + (need - have) * padded.row(), have * padded.row() * sizeof(float));
     }
   });
 }
@@ -256,15 +340,14 @@ ffi::Error check_product(ffi::Span<const int64_t> x, ffi::Span<const int64_t> ma
                                      text(shift));
 }
 
-// For each layer its kernel, matrix, scale, shift, what is added and the shift between, and a result; the last two may
-// be empty.
+// For each layer its kernel, matrix, scale, shift and what is added, and a result.
 ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::RemainingArgs arguments,
-                     ffi::RemainingRets results, int64_t stride, float ceiling) {
-  constexpr size_t kParts = 6;
+                     ffi::RemainingRets results, int64_t stride) {
+  constexpr size_t kParts = 5;
   const auto from = x.dimensions();
   if (arguments.size() != kParts * results.size())
     return ffi::Error::InvalidArgument("separable: each of " + std::to_string(results.size()) +
-                                       " results needs 6 arguments; they are " + std::to_string(arguments.size()));
+                                       " results needs 5 arguments; they are " + std::to_string(arguments.size()));
   std::vector<Layer> layers;
   int64_t largest = 3;
   for (size_t i = 0; i < results.size(); ++i) {
@@ -272,11 +355,10 @@ ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Remai
     const auto mixing = arguments.get<Mixing>(kParts * i + 1);
     const auto scale = arguments.get<Channels>(kParts * i + 2), shift = arguments.get<Channels>(kParts * i + 3);
     const auto onto = arguments.get<Map>(kParts * i + 4);
-    const auto between = arguments.get<Channels>(kParts * i + 5);
     auto y = results.get<Map>(i);
-    if (!kernel || !mixing || !scale || !shift || !onto || !between || !y)
+    if (!kernel || !mixing || !scale || !shift || !onto || !y)
       return ffi::Error::InvalidArgument("separable: a layer's arguments are of other ranks than (k, k, C), (C, F), " +
-                                         std::string("(F,), (F,), a map and (C,)"));
+                                         std::string("(F,), (F,) and maps"));
     const auto to = (*y)->dimensions();
     const int64_t filtered[] = {to[0], to[1], to[2], from[3]};
     if (auto error = check_depthwise(from, sizes.dimensions(), kernel->dimensions(), {filtered, 4}, stride);
@@ -289,20 +371,60 @@ ffi::Error Separable(ffi::ThreadPool pool, Map x, PictureSizes sizes, ffi::Remai
     if (adds && !std::equal(to.begin(), to.end(), onto->dimensions().begin()))
       return ffi::Error::InvalidArgument("separable: what is added must be a map " + text(to) + " or empty; it is " +
                                          text(onto->dimensions()));
-    const int64_t shifted = between->element_count();
-    if (shifted > 0 && shifted != from[3])
-      return ffi::Error::InvalidArgument("separable: the shift between must be (C,) or empty for a map " + text(from) +
-                                         "; it has " + std::to_string(shifted) + " numbers");
     if ((*y)->element_count() == 0) return ffi::Error::Success();
     const int64_t window = kernel->dimensions()[0];
     largest = std::max(largest, window);
-    std::optional<Taps> shifts;
-    if (shifted > 0) shifts.emplace(shifted, 1).add(between->typed_data());
-    layers.push_back({window, all_taps(kernel->typed_data(), from[3], window), std::move(shifts),
+    layers.push_back({window, all_taps(kernel->typed_data(), from[3], window),
                       Matrix(mixing->typed_data(), from[3], to[3], i), Affine{scale->typed_data(), shift->typed_data()},
                       adds ? onto->typed_data() : nullptr, (*y)->typed_data()});
   }
-  separable(pool, Shape(from, largest, stride, true), x.typed_data(), sizes.typed_data(), layers, ceiling);
+  separable(pool, Shape(from, largest, stride, true), x.typed_data(), sizes.typed_data(), layers);
+  return ffi::Error::Success();
+}
+
+// The expansion's matrix, scale and shift, and the map that is added, may be empty.
+ffi::Error InvertedResidual(ffi::ThreadPool pool, Map x, PictureSizes sizes, Mixing expansion, Channels expanded_scale,
+                            Channels expanded_shift, Kernel kernel, Channels between, Mixing mixing, Channels scale,
+                            Channels shift, Map onto, ffi::Result<Map> y, int64_t stride, float ceiling) {
+  const auto from = x.dimensions(), to = y->dimensions();
+  const bool expands = expansion.element_count() > 0;
+  const int64_t wide = kernel.dimensions()[2];
+  const int64_t whole[] = {from[0], from[1], from[2], wide}, filtered[] = {to[0], to[1], to[2], wide};
+  const ffi::Span<const int64_t> map(whole, 4);
+  if (auto error = check_depthwise(map, sizes.dimensions(), kernel.dimensions(), {filtered, 4}, stride);
+      error.failure())
+    return error;
+  if (auto error = check_product(map, mixing.dimensions(), scale.dimensions(), shift.dimensions(), to);
+      error.failure())
+    return error;
+  if (expands) {
+    if (auto error = check_product(from, expansion.dimensions(), expanded_scale.dimensions(),
+                                   expanded_shift.dimensions(), map);
+        error.failure())
+      return error;
+  }
+  const bool adds = onto.element_count() > 0;
+  if ((!expands && from[3] != wide) || (expands && wide % kLanes != 0) || between.dimensions()[0] != wide ||
+      (adds && !std::equal(to.begin(), to.end(), onto.dimensions().begin())))
+    return ffi::Error::InvalidArgument(
+        "inverted residual: from " + text(from) + " to " + text(to) + " over a kernel " + text(kernel.dimensions()) +
+        " an expansion must be to a multiple of " + std::to_string(kLanes) + " channels, the shift between " +
+        std::to_string(wide) + " numbers, and what is added a map " + text(to) + " or empty");
+  if (y->element_count() == 0) return ffi::Error::Success();
+  const Shape s(map, kernel.dimensions()[0], stride, true);
+  std::optional<Matrix> first;
+  if (expands) first.emplace(expansion.typed_data(), from[3], wide, 0);
+  Taps shifts(wide, 1);
+  shifts.add(between.typed_data());
+  const Residual residual{std::move(first),
+                          {expanded_scale.typed_data(), expanded_shift.typed_data()},
+                          all_taps(kernel.typed_data(), wide, s.window),
+                          std::move(shifts),
+                          Matrix(mixing.typed_data(), wide, to[3], 1),
+                          {scale.typed_data(), shift.typed_data()},
+                          adds ? onto.typed_data() : nullptr,
+                          y->typed_data()};
+  inverted_residual(pool, s, x.typed_data(), from[3], sizes.typed_data(), residual, ceiling);
   return ffi::Error::Success();
 }
 
@@ -395,6 +517,22 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(SeparableForward, Separable,
                                   .Arg<PictureSizes>()
                                   .RemainingArgs()
                                   .RemainingRets()
+                                  .Attr<int64_t>("stride"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(InvertedResidualForward, InvertedResidual,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Map>()
+                                  .Arg<PictureSizes>()
+                                  .Arg<Mixing>()
+                                  .Arg<Channels>()
+                                  .Arg<Channels>()
+                                  .Arg<Kernel>()
+                                  .Arg<Channels>()
+                                  .Arg<Mixing>()
+                                  .Arg<Channels>()
+                                  .Arg<Channels>()
+                                  .Arg<Map>()
+                                  .Ret<Map>()
                                   .Attr<int64_t>("stride")
                                   .Attr<float>("ceiling"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(ProjectionForward, Projection,

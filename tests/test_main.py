@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import spearmanr
 
 from mtp.evaluation import metrics, statistics
 from mtp.evaluation.samples import Criteria
 from tests import runs
-from tests.runs import ROOT, make_folder, run
+from tests.runs import ROOT, make_folder, read_csv, run
 from tests.runs import evaluate as evaluate_command
 
 pytestmark = pytest.mark.slow
@@ -262,12 +263,24 @@ def test_evaluating_on_another_folder_without_styles(finished, tmp_path):
     assert (finished[0] / "results.json").read_bytes() == before
 
 
+def test_evaluating_on_another_rating_scale(finished, tmp_path):
+    other = make_folder(tmp_path / "seven", 12, 1, k=7)
+    printed = run(evaluate_command(finished[0], f"--config.data.dir={other}", "--config.eval.split=all"))
+    assert "votes on 1..7, predictions on 1..5 (high above 3)" in printed
+    assert "threshold 4, delta 0.666667" in printed
+    folder = finished[0] / "evaluations" / "seven-all"
+    (row,) = json.loads((folder / "results.json").read_text())["rows"]
+    assert set(row["metrics"]) >= {"srcc", "plcc", "accuracy", "accuracy_delta", "two_category_accuracy"}
+    assert not set(row["metrics"]) & {"emd_r2", "skill", "rmse"}
+    lines = read_csv(folder / "predictions.csv")
+    truth, mine = (np.array([float(line[f"{kind}_mean"]) for line in lines]) for kind in ("truth", "pred"))
+    high = np.array([[line["truth_class"] == "high", line["class"] == "high"] for line in lines])
+    assert (high == np.stack([truth > 4, mine > 3], 1)).all()
+    assert row["metrics"]["srcc"]["value"] == pytest.approx(spearmanr(truth, mine)[0])
+    assert row["metrics"]["accuracy"]["value"] == pytest.approx((high[:, 0] == high[:, 1]).mean())
+
+
 def test_what_evaluation_refuses(finished, data, tmp_path):
-    other = make_folder(tmp_path / "seven", 6, 1, k=7)
-    said = run(
-        evaluate_command(finished[0], f"--config.data.dir={other}", "--config.eval.split=all"), fails=True
-    )
-    assert "the checkpoint predicts 5 ratings, but seven has votes on 7" in said
     said = run(evaluate_command(finished[0], "--config.eval.split=train"), fails=True)
     assert "are among those trained on" in said
     said = run(evaluate_command(finished[0], "--config.optim.trunk_rate=1.0"), fails=True)

@@ -17,18 +17,12 @@ from mtp.inference.predictor import Predictor
 from mtp.processes import lock
 from mtp.processes.lock import LockError
 from mtp.runtime.checkpoint import Checkpoints
-from mtp.workdirs import UsageError
 
 
 def evaluate(config: Config, workdir: Path, given: Mapping[str, Any], *, allow_overlap: bool) -> None:
     """given: options of the command line."""
     config = native.resolved(config)
     predictor, dataset = Predictor.load(workdir, config=config), load(config.data)
-    if dataset.ratings != predictor.facts.ratings:
-        raise UsageError(
-            f"the checkpoint predicts {predictor.facts.ratings} ratings, but {dataset.name} has votes on "
-            f"{dataset.ratings}; evaluate it on data with the same scale"
-        )
     notes = plan.check(predictor, dataset)
     refuse_overlap(dataset, config, predictor.trained, allowed=allow_overlap)
     latest, steps = latest_step(workdir), predictor.meta["steps"]

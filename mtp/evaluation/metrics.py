@@ -21,7 +21,6 @@ from mtp.evaluation.statistics import (
     rank_correlation,
     rmse,
 )
-from mtp.ratings import is_high
 
 ARROWS = {"low": " ↓", "high": " ↑", "": ""}
 
@@ -36,15 +35,16 @@ class Metric:
       undefined;
       "style": a function of weights (N,) that returns a value a style (S,); the metric is their mean, and the values
       themselves are reported as ap_STYLE.
-    label: what must be known: "histogram" (undefined where the truth is a mean rating alone), "mean", "truth" (no
-    prediction at all), "high" (the output of the two-category head) or "styles".
+    label: what must be known: "histogram" (undefined where the truth is a mean rating alone), "rating" (means on one
+    scale), "mean" (on any scales), "truth" (no prediction at all), "high" (the output of the two-category head) or
+    "styles".
     better: "low", "high", or "" for a property of the data. source: where the formula is from.
     among: which pictures count, a mask (N,); None: all. `function` is given these alone.
     """
 
     name: str
     per: Literal["picture", "pictures", "style"]
-    label: Literal["histogram", "mean", "truth", "high", "styles"]
+    label: Literal["histogram", "rating", "mean", "truth", "high", "styles"]
     better: Literal["low", "high", ""]
     function: Callable[[Sample], Any]
     formula: str
@@ -59,7 +59,7 @@ class Metric:
 
 def accuracy(sample: Sample) -> np.ndarray:
     """Whether the predicted mean is on the true mean's side of the threshold, per picture."""
-    return is_high(sample.mean, sample.criteria.threshold) == sample.truth_high
+    return sample.high == sample.truth_high
 
 
 def two_category_accuracy(sample: Sample) -> np.ndarray:
@@ -139,7 +139,7 @@ _RECORDS = (
         "linear correlation of the means", "Pearson 1895",
     ),
     Metric(
-        "rmse", "pictures", "mean", "low", lambda s: lambda w: rmse(s.truth_mean, s.mean, w),
+        "rmse", "pictures", "rating", "low", lambda s: lambda w: rmse(s.truth_mean, s.mean, w),
         "(mean of (mean_y - mean_p)^2)^(1/2), in ratings", "Hyndman and Koehler 2006",
     ),
     Metric(
@@ -201,9 +201,10 @@ independent pictures as vary like the resamples. That of average precision is th
 since resampling would double its bias; a style with fewer than 5 positives has none. [How often each holds the true
 value](../experiments/results/coverage.md) is simulated.
 
-Needs: "histogram": a predicted distribution, and not defined where only the pictures' mean ratings are known; "mean": a
-predicted distribution, of the truth the mean rating is enough; "truth": the mean rating alone, no prediction; "high":
-the two-category head's output; "styles": pictures with style labels, which alone count.
+Needs: "histogram": a predicted distribution, and not defined where only the pictures' mean ratings are known; "rating":
+a predicted distribution, of the truth the mean rating is enough; "mean": the same, and predictions may be on another
+scale than the votes, each with a threshold of its own; "truth": the mean rating alone, no prediction; "high": the
+two-category head's output; "styles": pictures with style labels, which alone count.
 """
 KINDS = {"picture": "per picture", "pictures": "over pictures", "style": "per style"}
 

@@ -11,7 +11,7 @@ from mtp.config import Config
 from mtp.data.demo import generate as demo
 from mtp.data.schema import Dataset
 from mtp.evaluation import breakdown
-from mtp.evaluation.rows import metric_rows
+from mtp.evaluation.rows import criteria, metric_rows, voted_scale
 from mtp.inference.columns import Columns, classes, digits, predicted
 from mtp.inference.facts import Facts
 from mtp.inference.predictions import Predictions
@@ -38,6 +38,7 @@ def assemble(
     reached its last step. notes: what was done to pictures, beside what the data set itself says.
     """
     style_sets = [predictions, elsewhere] if elsewhere else [predictions]
+    used = criteria(dataset, facts, config)
     content = {
         "split": {"name": split, "sha256": dataset.split_sha256(split), "pictures": len(predictions.indices)},
         "rows": [
@@ -52,8 +53,10 @@ def assemble(
         "bootstrap": config.eval.bootstrap,
         "groups": None if dataset.groups is None else len({dataset.groups[i] for i in predictions.indices}),
         "pkl_floor": config.eval.pkl_floor,
-        "threshold": facts.threshold,
-        "delta": facts.delta,
+        "ratings": {"voted": dataset.ratings, "predicted": facts.ratings},
+        "threshold": used.threshold,
+        "predicted_threshold": facts.threshold,
+        "delta": used.delta,
         "eval_size": size_rule,
         "skipped": [*dataset.skipped, *notes],
         "config": json.loads(config.to_json()),
@@ -71,12 +74,11 @@ def versions() -> dict[str, str]:
 
 def prediction_columns(dataset: Dataset, predictions: Predictions, facts: Facts) -> Columns:
     """The columns of predictions.csv, truth beside prediction; every metric can be recomputed from them.
-
     Where only means are known, votes, truth_1..truth_K and truth_std are empty.
     """
     rows = predictions.indices
     found = predicted(dataset, predictions, facts) | _truth(dataset, rows, facts)
-    names = ["image", "votes", *(f"truth_{k}" for k in range(1, facts.ratings + 1))]
+    names = ["image", "votes", *(f"truth_{k}" for k in range(1, dataset.ratings + 1))]
     names += [f"pred_{k}" for k in range(1, facts.ratings + 1)]
     names += [
         "truth_mean",
@@ -101,7 +103,7 @@ def prediction_columns(dataset: Dataset, predictions: Predictions, facts: Facts)
 def _truth(dataset: Dataset, rows: np.ndarray, facts: Facts) -> Columns:
     truth, votes = histograms(dataset.votes[rows]), dataset.votes[rows].sum(axis=1).astype(float)
     mean, std = mean_and_std(truth)
-    high = is_high(mean, facts.threshold)
+    high = is_high(mean, voted_scale(dataset, facts).threshold)
     if dataset.means_only:
         truth, std, votes = (np.full_like(a, np.nan) for a in (truth, std, votes))
     found = {"votes": digits(votes), "truth_mean": digits(mean), "truth_std": digits(std)}

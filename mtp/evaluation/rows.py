@@ -13,7 +13,7 @@ from mtp.evaluation.metrics import METRICS
 from mtp.evaluation.samples import Criteria, Sample
 from mtp.inference.facts import Facts
 from mtp.inference.predictions import Predictions
-from mtp.ratings import histograms
+from mtp.ratings import RatingScale, histograms, rating_scale
 
 
 def metric_rows(
@@ -27,16 +27,19 @@ def metric_rows(
     """The model's row and, unless it is wanted alone, the reference rows uniform, mean histogram and vote noise.
 
     Where only means are known, what needs a histogram is undefined, and vote noise has no row. The reference rows are
-    distributions: a model that predicts none stands alone.
+    distributions: a model that predicts none stands alone, and so does one of another rating scale than the votes',
+    which is measured by what does not depend on a scale.
     """
-    votes = dataset.votes[predictions.indices]
+    votes, one_scale = dataset.votes[predictions.indices], dataset.ratings == facts.ratings
     groups = None if dataset.groups is None else [dataset.groups[i] for i in predictions.indices]
-    rows = references.rows(votes, np.array(facts.mean_histogram), seed=config.seed)
+    # of another scale they are never read
+    mean = np.array(facts.mean_histogram) if one_scale else np.ones(dataset.ratings)
+    rows = references.rows(votes, mean, seed=config.seed)
     evaluation = Evaluation(
         votes=votes,
         mean_histogram=rows["mean histogram"],
         vote_noise=rows["vote noise"],
-        criteria=Criteria(facts.threshold, facts.delta, config.eval.pkl_floor),
+        criteria=criteria(dataset, facts, config),
         groups=groups,
         resamples=config.eval.bootstrap,
         seed=config.seed,
@@ -46,11 +49,25 @@ def metric_rows(
     result = [{"row": "model", "metrics": measured}]
     if dataset.means_only:
         del rows["vote noise"]
-    if references_too and predictions.distribution is not None:
+    if references_too and one_scale and predictions.distribution is not None:
         result += [
             {"row": name, "metrics": evaluation.metrics(distribution=row)} for name, row in rows.items()
         ]
     return result
+
+
+def criteria(dataset: Dataset, facts: Facts, config: Config) -> Criteria:
+    """Those of the votes' scale; the checkpoint's threshold beside them where that is of another one."""
+    voted = voted_scale(dataset, facts)
+    of_predictions = None if dataset.ratings == facts.ratings else facts.threshold
+    return Criteria(voted.threshold, voted.delta, config.eval.pkl_floor, of_predictions)
+
+
+def voted_scale(dataset: Dataset, facts: Facts) -> RatingScale:
+    """The checkpoint's threshold, delta and tau where the votes are on its scale, else the scale's own."""
+    if dataset.ratings == facts.ratings:
+        return RatingScale(facts.threshold, facts.delta, facts.tau)
+    return rating_scale(dataset.ratings)
 
 
 def outputs(dataset: Dataset, predictions: Predictions, facts: Facts) -> dict[str, Any]:
@@ -79,7 +96,7 @@ def point_metrics(
     """
     found = outputs(dataset, predictions, facts)
     sample = Sample(
-        Criteria(facts.threshold, facts.delta, config.eval.pkl_floor),
+        criteria(dataset, facts, config),
         truth=histograms(dataset.votes[predictions.indices]),
         prediction=found.pop("distribution", np.zeros((0, 0))),
         means_only=dataset.means_only,

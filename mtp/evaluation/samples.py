@@ -15,12 +15,14 @@ class Criteria:
     """Choices that metrics depend on.
 
     threshold: a mean rating above it is high. delta: pictures whose true mean lies within it of the threshold are
-    unclear. pkl_floor: probabilities are raised to it before their logarithm.
+    unclear. pkl_floor: probabilities are raised to it before their logarithm. predicted_threshold: of predictions on
+    another rating scale than the votes'; None: the same.
     """
 
     threshold: float
     delta: float
     pkl_floor: float
+    predicted_threshold: float | None = None
 
 
 def _empty() -> np.ndarray:
@@ -31,12 +33,13 @@ def _empty() -> np.ndarray:
 class Sample:
     """N pictures; arrays of what is not known are empty.
 
-    truth, prediction: histograms (N, K), prediction empty where the network predicts none. mean_histogram, vote_noise:
+    truth, prediction: histograms (N, K), prediction empty where the network predicts none, or on another scale (N, K')
+    where the criteria have a threshold of its own for it. mean_histogram, vote_noise:
     the reference rows (N, K) that skill is measured between. p_high: (N,), the two-category head's probability. styles:
     (N, S) of 0, 1 or NaN for unlabelled pictures; predicted_styles: (N, S). means_only: of the truth only the mean
     rating is known.
 
-    Errors: ValueError where truth and prediction are not rows on the simplex of one shape.
+    Errors: ValueError where truth and prediction are not rows on the simplex, of one shape if on one scale.
     """
 
     criteria: Criteria
@@ -51,16 +54,22 @@ class Sample:
     means_only: bool = False
 
     def __post_init__(self) -> None:
-        if self.prediction.size:
+        if self.prediction.size and self.one_scale:
             check_rows(self.truth, self.prediction)
 
     def __len__(self) -> int:
         return max(len(self.truth), len(self.styles))
 
+    @property
+    def one_scale(self) -> bool:
+        """Whether votes and predictions are ratings of one scale."""
+        return self.criteria.predicted_threshold is None
+
     def knows(self, label: str) -> bool:
-        """Whether a metric that needs this label ("histogram", "mean", "truth", "high", "styles") is defined here."""
+        """Whether a metric that needs this label (of `Metric.label`) is defined here."""
         return {
-            "histogram": self.prediction.size > 0 and not self.means_only,
+            "histogram": self.prediction.size > 0 and self.one_scale and not self.means_only,
+            "rating": self.prediction.size > 0 and self.one_scale,
             "mean": self.prediction.size > 0,
             "truth": self.truth.size > 0,
             "high": self.truth.size > 0 and self.p_high.size > 0,
@@ -107,6 +116,12 @@ class Sample:
     def truth_high(self) -> np.ndarray:
         """Whether the true mean rating is above the threshold (N,)."""
         return is_high(self.truth_mean, self.criteria.threshold)
+
+    @property
+    def high(self) -> np.ndarray:
+        """Whether the predicted mean rating is above its scale's threshold (N,)."""
+        own = self.criteria.predicted_threshold
+        return is_high(self.mean, self.criteria.threshold if own is None else own)
 
     @property
     def clear(self) -> np.ndarray:

@@ -90,6 +90,12 @@ def _caption(results: Mapping[str, Any]) -> list[str]:
     ]
     if data["name"] == "demo":
         lines.append(f"synthetic pictures and votes (generated demo set, code {results['demo_code'][:12]})")
+    scales = results.get("ratings", {})
+    if scales.get("voted") != scales.get("predicted"):
+        lines.append(
+            f"votes on 1..{scales['voted']}, predictions on 1..{scales['predicted']} (high above "
+            f"{results['predicted_threshold']:g}): only what does not depend on the scale is measured"
+        )
     kept = results["rows"][0]["metrics"]["majority_delta"]["n"]
     groups = results.get("groups")
     of_groups = "" if groups is None else f" of {groups} groups"

@@ -231,7 +231,7 @@ def test_what_was_not_predicted_has_no_cell():
     sample = sample_of()
     alone = Sample(sample.criteria, sample.truth, sample.prediction, sample.mean_histogram, sample.vote_noise)
     labels = {METRICS[name].label for name in measure([alone], None, 5, 0)}
-    assert labels == {"histogram", "mean", "truth"}
+    assert labels == {"histogram", "rating", "mean", "truth"}
     only = Sample(sample.criteria, styles=sample.styles, predicted_styles=sample.predicted_styles,
                   style_names=sample.style_names)  # fmt: skip
     assert list(measure([only], None, 5, 0)) == ["map", "ap_a", "ap_b", "ap_c"]

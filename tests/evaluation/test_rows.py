@@ -19,7 +19,7 @@ from mtp.tasks import TASKS
 N, K = 30, 5
 NAMES = ("a", "b", "c")
 FACTS = Facts(K, NAMES, "softmax", 3.0, 0.5, 0.25, (1 / K,) * K)
-NEEDS = {"distribution": {"histogram", "mean"}, "two_category": {"high"}, "style": {"styles"}}
+NEEDS = {"distribution": {"histogram", "rating", "mean"}, "two_category": {"high"}, "style": {"styles"}}
 SUBSETS = [tasks for n in (1, 2, 3) for tasks in itertools.combinations(TASKS, n)]
 
 

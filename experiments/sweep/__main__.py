@@ -118,6 +118,8 @@ def check(asked: Asked) -> None:
         print(note)
     for name in asked.sweep.rows:
         print(f"row {name!r}: {shlex.join(_of_row(asked, name))}")
+    for each in asked.jobs:
+        print(f"{each.index}: {each.name}")
     print(f"{_product(asked)}, into {asked.out}")
 
 

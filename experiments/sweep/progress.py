@@ -1,5 +1,6 @@
 """What `local` shows: a table that is drawn again on a terminal, a line for each change elsewhere."""
 
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -73,7 +74,9 @@ class Progress:
         )
 
     def _draw(self) -> None:
-        lines = [*self._table().splitlines(), self._now(), self.estimate()]
+        # a line that wraps would be two
+        width = shutil.get_terminal_size().columns - 1
+        lines = [line[:width] for line in (*self._table().splitlines(), self._now(), self.estimate())]
         # up to where the last one began; each line to its end
         up = f"\x1b[{self._lines}F" if self._lines else ""
         print(up + "".join(f"{line}\x1b[K\n" for line in lines), end="", file=self._file, flush=True)

@@ -70,7 +70,7 @@ def write(workdir: Path, config, *, nan: bool) -> None:
         writer.writerow(header)
         for i, name in enumerate(names):
             row = [f"{value:.9g}" for value in votes[i] / 50]
-            row += ["" if np.isnan(value) else f"{value:.9g}" for value in np.float32(predicted[i])]
+            row += ["" if np.isnan(value) else f"{value:.9g}" for value in predicted[i].astype(np.float32)]
             group = "" if i == 7 else f"theme{i // 2}"
             writer.writerow([name, 50, *row, votes[i] @ range(1, K + 1) / 50, 0.5 + i / 100, group])
     mean = np.random.default_rng(fold + 100).dirichlet(np.ones(K) * 20)

@@ -228,7 +228,7 @@ def test_the_example_is_two_rows_of_two_seeds(capsys, monkeypatch, tmp_path):
         command_line.main(["check", file, f"--out={tmp_path}"])
     command_line.main(["check", file, f"--out={tmp_path}", "--config.data.dir=FOLDER"])
     said = capsys.readouterr().out
-    assert "2 rows x 2 seeds = 4 jobs" in said and "note" not in said
+    assert "3: warped, seed 1\n2 rows x 2 seeds = 4 jobs" in said and "note" not in said
     assert f"python -m experiments.sweep local {file}" in (ROOT / file).read_text()
     command_line.main(["list", file, f"--out={tmp_path}", "--config.data.dir=FOLDER"])
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
@@ -540,10 +540,11 @@ class Terminal:
     def flush(self) -> None: ...
 
 
-def test_a_terminal_shows_state_rate_and_time_left(finished):
+def test_a_terminal_shows_state_rate_and_time_left(finished, monkeypatch):
     shutil.rmtree(finished.result("native"))
     found = states.states(*_jobs(finished), finished.out)
     screen = Terminal()
+    monkeypatch.setenv("COLUMNS", "90")
     progress = Progress(found, finished.out, screen)  # type: ignore[arg-type]
     running = found[0].job
     log = job.log(running, finished.out)
@@ -564,6 +565,7 @@ def test_a_terminal_shows_state_rate_and_time_left(finished):
     ]
     assert drawn[1].split()[:3] == ["native", "1", "2"] and drawn[2].split()[:2] == ["warped", "3"]
     assert "native, seed 0, for 0.0 s: step 3/9, loss 0.5, 12.5 pictures/s" in drawn[3]
+    assert len(drawn[3]) == 89
     assert drawn[4].startswith("3 jobs are left x ") and "measured on 3" in drawn[4]
     progress.tell(running, "done")
     assert "\x1b[5F" in screen.text and "2 jobs are left" in screen.text

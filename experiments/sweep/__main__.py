@@ -7,6 +7,7 @@ local   all jobs one after another; started again, it goes on
 submit  start `local` so that it outlives the terminal, and return
 status  what has become of each job, from the disk
 table   tables from the collected results, to FOLDER/table.md and .csv
+search  trials of FILE's get_search(), proposed by Optuna from validation scores
 
 --config.x.y=VALUE sets an option of every row; it need not be given again. docs/sweeps.md says more.
 """
@@ -16,7 +17,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +26,12 @@ if __name__ == "__main__":
     # until signals are heeded: no traceback of what is being imported
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from experiments.sweep import detach, folder, job, local, pages, read, states, table
+from experiments.sweep import detach, folder, job, local, pages, read, search, space, states, table
 from experiments.sweep.plan import Job, Sweep, SweepError, jobs
 from experiments.sweep.progress import Progress
+from experiments.sweep.sampler import OptunaSampler, Sampler
 from experiments.sweep.states import State
+from experiments.sweep.trials import Ranges
 from mtp.config import Config, overrides
 from mtp.files import DamagedFileError, write_text
 from mtp.processes import ending, lock
@@ -36,16 +39,17 @@ from mtp.processes.lock import LockError
 from mtp.processes.signals import Stop
 from mtp.report.tables import aligned
 
-COMMANDS = ("check", "list", "run", "local", "submit", "status", "table")
+COMMANDS = ("check", "list", "run", "local", "submit", "status", "table", "search")
 OUTSIDE = (SweepError, DamagedFileError, LockError)
 ARRAY = "SLURM_ARRAY_TASK_ID"
 
 
 class Programs(NamedTuple):
-    """How a training is started, and how this command is."""
+    """How a training is started, and how this command is; who proposes trials."""
 
     train: Sequence[str] = job.PROGRAM
     sweep: Sequence[str] = (sys.executable, "-m", "experiments.sweep")
+    sampler: Callable[[Ranges, int], Sampler] = OptunaSampler
 
 
 class Asked(NamedTuple):
@@ -83,6 +87,9 @@ def main(arguments: Sequence[str], programs: Programs = Programs()) -> None:  # 
     said = parser.parse_args(rest)
     with Stop(lambda: "run the same command again") as stop, ending.in_a_line(*OUTSIDE):
         out = (said.out or Path("runs/sweeps") / Path(said.file).stem).expanduser()
+        if said.command == "search":
+            find(said.file, out, given, stop, programs)
+            return
         asked = _asked(said.file, out, given, programs)
         match said.command:
             case "check":
@@ -224,6 +231,15 @@ def make_table(asked: Asked) -> None:
     write_text(asked.out / "table.csv", pages.csv_text(content))
     print(pages.terminal(content))
     print(f"\ntable.md and table.csv lie in {asked.out}")
+
+
+def find(file: str, out: Path, given: dict[str, Any], stop: Stop, programs: Programs) -> None:
+    """All trials of a search, and the best of them. Errors: SweepError, LockError."""
+    wanted = space.checked(read.called(file, "get_search"), Path(file))
+    read.given_errors(given)
+    sampler = programs.sampler(wanted.ranges, wanted.seed)
+    ended = search.run(file, wanted, out, given, stop, sampler, programs.train)
+    print(search.best(ended, wanted, given))
 
 
 if __name__ == "__main__":

@@ -16,23 +16,28 @@ CLAIMS = tuple(m.name for m in METRICS.values() if m.per == "picture" and m.labe
 
 def read(file: str) -> Sweep:
     """What get_sweep() of a Python file returns. Errors: SweepError naming everything in it that cannot be."""
+    return checked(called(file, "get_sweep"), Path(file))
+
+
+def called(file: str, function: str) -> Any:
+    """What a function of a Python file returns. Errors: SweepError where there is none."""
     path = Path(file).expanduser()
-    must = "FILE must be a Python file with get_sweep(), such as configs/sweeps/two_rows.py"
+    must = f"FILE must be a Python file with {function}(), as docs/sweeps.md says"
     spec = importlib.util.spec_from_file_location(path.stem, path) if path.is_file() else None
     if spec is None or spec.loader is None:
         raise SweepError(f"{must}; {'there is no' if not path.is_file() else 'it cannot be'} {path}")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    if not hasattr(module, "get_sweep"):
+    if function not in vars(module):
         raise SweepError(f"{must}; {path} has none")
-    return checked(module.get_sweep(), path)
+    return vars(module)[function]()
 
 
 def checked(sweep: Any, path: Path) -> Sweep:
     """What get_sweep() of a file has returned. Errors: as `read`."""
     if not isinstance(sweep, Sweep):
         raise SweepError(f"get_sweep() of {path} must return a Sweep of experiments.sweep, not {sweep!r}")
-    _raise(f"{path}: ", list(_errors(sweep)))
+    raise_all(f"{path}: ", list(_errors(sweep)))
     return sweep
 
 
@@ -87,7 +92,7 @@ def _seed_errors(seeds: Any) -> Iterator[str]:
         yield f"seeds must be different integers from 0; they are {tuple(seeds)!r}"
 
 
-def _raise(where: str, errors: Sequence[str]) -> None:
+def raise_all(where: str, errors: Sequence[str]) -> None:
     """Errors: SweepError of one line, or a line each."""
     if len(errors) == 1:
         raise SweepError(where + errors[0])
@@ -97,7 +102,7 @@ def _raise(where: str, errors: Sequence[str]) -> None:
 
 def given_errors(given: Mapping[str, Any]) -> None:
     """Errors: SweepError where the command line sets what the sweep sets itself."""
-    _raise("--config: ", list(_reserved(given)))
+    raise_all("--config: ", list(_reserved(given)))
 
 
 def configurations(jobs: Sequence[Job]) -> list[Config]:
@@ -114,7 +119,7 @@ def configurations(jobs: Sequence[Job]) -> list[Config]:
         except ConfigError as error:
             text = f"row {job.row!r} ({job.config}): {error}"
             errors += [text] if text not in errors else []
-    _raise("", errors)
+    raise_all("", errors)
     return found
 
 

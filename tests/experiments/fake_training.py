@@ -1,7 +1,8 @@
 """python -m tests.experiments.fake_training ARGUMENTS: leaves what mtp.main leaves, at once and from no pictures.
 
 Files in data.dir say what it does, where their name ends in the row's eval.size and its seed (fail-native-0): fail: an
-error; nan: predictions that are no numbers; wait: nothing until that file is gone. `version` holds the libraries'.
+error, also where it ends in optim.heads_rate; nan: predictions that are no numbers; wait: nothing until that file is
+gone. `version` holds the libraries'.
 """
 
 import csv
@@ -10,6 +11,7 @@ import json
 import signal
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +33,12 @@ def main(arguments: list[str]) -> None:
     with lock.alone(workdir / lock.NAME):
         (workdir / "starts").open("a").write("x")
         wait(marks / f"wait-{key}")
-        if (marks / f"fail-{key}").exists():
+        if (marks / f"fail-{key}").exists() or (marks / f"fail-{config.optim.heads_rate:g}").exists():
             print("Traceback\n  a line of it\nerror: the disk is too small\n", file=sys.stderr)
             sys.exit(3)
         write(workdir, config, nan=(marks / f"nan-{key}").exists())
+        if config.eval.split == "validation":
+            score(workdir, config.optim.heads_rate)
 
 
 def wait(mark: Path) -> None:
@@ -51,6 +55,16 @@ def wait(mark: Path) -> None:
         time.sleep(0.02)
 
 
+def score(workdir: Path, rate: float) -> None:
+    """Of two checkpoints, the best one's highest at a rate of .001."""
+    from mtp.runtime.checkpoint import Checkpoints  # imports jax
+
+    with closing(Checkpoints(workdir / "checkpoints")) as checkpoints:
+        for step, more in ((3, 0.0), (9, -1.0)):
+            checkpoints.save(step, {}, {}, {}, rated=True)
+            checkpoints.rate(step, more - (np.log10(rate) + 3) ** 2)
+
+
 def write(workdir: Path, config, *, nan: bool) -> None:
     """Predictions near the truth, nearer at native size, with noise of the seed."""
     fold = config.data.fold if config.data.folds else 9
@@ -64,7 +78,7 @@ def write(workdir: Path, config, *, nan: bool) -> None:
         predicted[3, 1] = np.nan
     names = [f"{fold}-{i:02d}.jpg" for i in range(PICTURES)]
     header = ["image", "votes", *(f"truth_{k + 1}" for k in range(K)), *(f"pred_{k + 1}" for k in range(K))]
-    header += ["truth_mean", "p_high", "theme"]
+    header += ["truth_mean", "p_high", config.data.group]
     with (workdir / "predictions.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(header)

@@ -5,6 +5,7 @@ tries failed ones again. One process at a time searches in a folder.
 """
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,4 +130,4 @@ def best(ended: Sequence[Trial], search: Search, given: Mapping[str, Any]) -> st
     job = space.job(search, first.number, first.proposed, given)
     hidden = (*space.MEASURED_ON, "seed")
     shown = [a for a in job.arguments if not a.startswith(tuple(f"--config.{name}=" for name in hidden))]
-    return f"best of {len(known)}: {_line(first)}\n{' '.join(shown)}"
+    return f"best of {len(known)}: {_line(first)}\n{shlex.join(shown)}"

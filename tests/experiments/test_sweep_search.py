@@ -94,7 +94,10 @@ RATE = {"optim.heads_rate": Between(1e-4, 1e-2)}
     [
         (3, "must return a Search of experiments.sweep, not 3"),
         (Search("configs/ava.py", {}), "ranges must hold at least one option"),
-        (Search("configs/ava.py", {"optim.heads_rate": (1, 2)}), "must be Between.low, high. or OneOf"),
+        (
+            Search("configs/ava.py", RATE)._replace(ranges={"optim.heads_rate": (1, 2)}),
+            "must be Between.low, high. or OneOf",
+        ),
         (
             Search("configs/ava.py", {"optim.heads_rate": Between(2, 1)}),
             "must have low below high; they are 2 and 1",

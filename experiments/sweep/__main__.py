@@ -137,8 +137,7 @@ def _of_row(asked: Asked, name: str) -> list[str]:
 
 
 def _product(asked: Asked) -> str:
-    folds = f" x {asked.sweep.folds} folds" if asked.sweep.folds else ""
-    return f"{len(asked.sweep.rows)} rows x {len(asked.sweep.seeds)} seeds{folds} = {len(asked.jobs)} jobs"
+    return f"{pages.product(asked.sweep)} = {len(asked.jobs)} jobs"
 
 
 def show_list(asked: Asked) -> None:

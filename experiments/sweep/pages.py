@@ -5,6 +5,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.sweep.plan import Sweep
 from mtp.evaluation.intervals import FEW_GROUPS
 from mtp.evaluation.metrics import METRICS
 from mtp.report.comparison import claim_cells
@@ -13,6 +14,12 @@ from mtp.report.tables import COLUMNS, aligned, grid, legend, number
 SHOWN = (*COLUMNS, "two_category_accuracy")
 NOTHING = "no seed of any row is finished yet"
 HEADER = ["job", "state", "why"]
+
+
+def product(sweep: Sweep) -> str:
+    """2 rows x 1 seed x 5 folds."""
+    counts = {"row": len(sweep.rows), "seed": len(sweep.seeds), "fold": sweep.folds}
+    return " x ".join(f"{count} {name}{'s' * (count > 1)}" for name, count in counts.items() if count)
 
 
 def terminal(content: Mapping[str, Any]) -> str:
@@ -65,10 +72,7 @@ def _numbers(row: Mapping[str, Any], name: str) -> list[float | None]:
 def _caption(content: Mapping[str, Any]) -> list[str]:
     sweep, rows = content["sweep"], content["rows"]
     done = content["jobs"] - len(content["unfinished"])
-    folds = f" x {sweep.folds} folds" if sweep.folds else ""
-    lines = [
-        f"{len(sweep.rows)} rows x {len(sweep.seeds)} seeds{folds}: {done} of {content['jobs']} jobs are done"
-    ]
+    lines = [f"{product(sweep)}: {done} of {content['jobs']} jobs are done"]
     if not rows:
         return lines
     about = content["about"]

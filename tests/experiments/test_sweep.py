@@ -345,6 +345,20 @@ def test_a_job_ends_with_its_parent_whatever_ended_that(case):
     until(lambda: lock.holder(case.out / "jobs/native/seed0/LOCK") is None)
 
 
+def test_a_job_that_is_killed_has_failed_and_the_others_go_on(case, capsys):
+    case.mark("wait-native-0")
+    with ended(case.start("local")) as process:
+        log = case.out / "jobs/native/seed0.log"
+        until(lambda: log.exists() and "step 3/9" in log.read_text())
+        os.kill(json.loads((case.out / "jobs/native/seed0/LOCK").read_bytes())["pid"], signal.SIGKILL)
+        printed, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and said.startswith("error: 1 of 4 jobs failed or are refused; mend them")
+    assert has_line(printed, "native, seed 0: failed (ended by SIGKILL; step 3/9, loss 0.5")
+    case.main("status")
+    said = capsys.readouterr().out
+    assert has_line(said, "native, seed 0", "failed", "ended by SIGKILL") and "3 done, 1 failed" in said
+
+
 def test_who_is_started_after_its_parents_end_does_not_run():
     code = "from experiments.sweep import tied; tied.main(1 << 30, ['/bin/true'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT)

@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from experiments.tables import deep_rows, features, table1_fits, table1_plot
+from experiments.tables.claims import Pair, claims
 from experiments.tables.printed_rows import COLUMNS, PRINTED
 from mtp.config import Config
-from mtp.evaluation import metrics, references
-from mtp.evaluation.intervals import holm, seeded_difference
+from mtp.evaluation import references
 from mtp.evaluation.measure import Evaluation
 from mtp.evaluation.results import versions
 from mtp.evaluation.samples import Criteria
@@ -109,6 +109,8 @@ def build(
         record = {"seeds": row.seeds}
         rows.append(_row(row.name, row.predictions, "deep", evaluation, printed, record))
         predictions[row.name] = row.predictions
+    reference = fixed[config.compared_with]
+    pairs = {name: Pair(runs, [reference] * len(runs)) for name, runs in predictions.items()}
     return {
         "data": found.about["data"],
         "features": {k: found.about[k] for k in ("backbone", "backbone_sha256", "eval_size", "split_sha256")}
@@ -120,7 +122,7 @@ def build(
         "delta": evaluation.criteria.delta,
         "config": json.loads(config.to_json()),
         "rows": rows,
-        "claims": claims(predictions, fixed[config.compared_with], histograms(votes), evaluation, config),
+        "claims": claims(pairs, evaluation, config.claim, config.level),
         "missing": deep_rows.missing(deep, data_name, group),
         "versions": versions(),
     }
@@ -163,36 +165,6 @@ def _row(
         "row": name, "kind": kind, "seeds": len(predictions) if kind != "reference" else None,
         "metrics": evaluation.metrics_over_seeds(predictions), "printed": values, "record": dict(record or {}),
     }  # fmt: skip
-
-
-def claims(
-    predictions: Mapping[str, list[np.ndarray]],
-    reference: np.ndarray,
-    truth: np.ndarray,
-    evaluation: Evaluation,
-    config: Config,
-) -> list[dict[str, Any]]:
-    """Each row's difference to the reference row, paired by seed and picture; Holm over those with three seeds."""
-    against = metrics.per_picture(truth, reference, evaluation.criteria)[config.claim]
-    found = []
-    for name, runs in predictions.items():
-        values = np.array(
-            [metrics.per_picture(truth, run, evaluation.criteria)[config.claim] for run in runs]
-        )
-        difference = seeded_difference(
-            values, np.tile(against, (len(runs), 1)), evaluation.groups, evaluation.resamples, evaluation.seed
-        )
-        found.append({"row": name, "seeds": len(runs), "value": difference.value, "low": difference.low,
-                      "high": difference.high, "p": difference.p})  # fmt: skip
-    judged = [claim for claim in found if claim["seeds"] >= 3]
-    for claim, p in zip(judged, holm([c["p"] for c in judged]), strict=True):
-        claim["p_holm"] = p
-        better = "better" if claim["value"] < 0 else "worse"
-        claim["verdict"] = better if p < config.level else "no difference shown"
-    for claim in found:
-        claim.setdefault("p_holm", None)
-        claim.setdefault("verdict", f"none: {claim['seeds']} of 3 seeds")
-    return found
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from mtp.data.votes import load as votes
+from mtp.inference.feature_store import FeatureStore
 from mtp.inference.predictor import Predictor
 from tests import runs
 
@@ -99,6 +101,19 @@ def test_features_that_were_cut_short_are_computed_again(fitted, home, tmp_path)
         path.write_bytes(path.read_bytes()[:100])
     runs.run(runs.train(tmp_path / "run", photos, *FEATURES))
     assert (tmp_path / "run" / "predictions.csv").read_bytes() == (workdir / "predictions.csv").read_bytes()
+
+
+def test_several_runs_can_keep_the_same_features_at_once(fitted, tmp_path):
+    workdir, _, _ = fitted
+    with runs.small_backbone():
+        predictor = Predictor.load(workdir)
+    hashes, values = np.arange(20, dtype=np.uint64), np.ones((20, 3), np.float32)
+    stores = [FeatureStore(predictor, "some", cache=tmp_path) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: stores[number % 4]._write(hashes, values), range(60)))
+    (path,) = stores[0].folder.glob("*.npz")
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["values"], values)
 
 
 def test_the_trunk_is_the_one_that_was_loaded(fitted, tmp_path):

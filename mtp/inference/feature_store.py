@@ -20,6 +20,7 @@ from mtp.config import CACHE
 from mtp.data.identity import hash_of_each
 from mtp.data.schema import Pictures
 from mtp.inference.predictor import Predictor
+from mtp.processes import lock
 
 PART = 256  # pictures saved at a time
 PACKAGE = Path(__file__).parents[1]
@@ -28,7 +29,7 @@ PACKAGE = Path(__file__).parents[1]
 class FeatureStore:
     """What the last layers of a predictor see of pictures under a size rule ("": eval.size).
 
-    weights: what tells its trunks' weights from others, such as a file's SHA-256. One process at a time adds to it.
+    weights: what tells its trunks' weights from others, such as a file's SHA-256. Processes add to it in turn.
     """
 
     def __init__(self, predictor: Predictor, weights: str, rule: str = "", cache: Path = CACHE / "features"):
@@ -69,7 +70,9 @@ class FeatureStore:
     def _write(self, hashes: np.ndarray, values: np.ndarray) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(hashes.tobytes()).hexdigest()[:16]
-        files.write_arrays(self.folder / f"{name}.npz", {"hashes": hashes, "values": values})
+        # several runs may see the same pictures at once
+        with lock.alone(self.folder / lock.NAME, wait=True):
+            files.write_arrays(self.folder / f"{name}.npz", {"hashes": hashes, "values": values})
 
 
 def _key(predictor: Predictor, weights: str, rule: str) -> str:

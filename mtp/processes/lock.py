@@ -49,6 +49,41 @@ def alone(path: Path, *, wait: bool = False) -> Iterator[None]:
         release()
 
 
+def holder(path: Path) -> str | None:
+    """Which living process is alone where this file locks, in words; None where there is none. Nothing is written."""
+    if _is_flocked(path):
+        return _named(_holder(path))
+    beating = path.with_name(f"{path.name}.held")
+    return _named(_holder(beating)) if beating.exists() and not _is_dead(beating, _holder(beating)) else None
+
+
+def _is_flocked(path: Path) -> bool:
+    there = _holder(path)
+    if fcntl is None or (there.get("host") == socket.gethostname() and not _runs(there["pid"])):
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        # for a moment, beside others who ask
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        if error.errno not in WITHOUT_LOCKS:
+            raise
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _named(holder: Mapping[str, Any]) -> str:
+    if not holder:
+        return "another process"
+    return f"process {holder['pid']} on {holder['host']} since {holder['since']} ({holder['command']})"
+
+
 def _taken(path: Path, wait: bool) -> Release:
     told = False
     while True:
@@ -204,13 +239,8 @@ def _holder(path: Path) -> dict[str, Any]:
 
 def _in_use(path: Path) -> str:
     """Where, by whom, since when."""
-    there, holder = path.parent, _holder(path)
-    if not holder:
+    there, found = path.parent, _holder(path)
+    if not found:
         time.sleep(ASK)  # it has the lock, and is about to write who it is
-        holder = _holder(path)
-    if not holder:
-        return f"{there} is in use by another process; wait for it, or end it"
-    return (
-        f"{there} is in use by process {holder['pid']} on {holder['host']} since {holder['since']} "
-        f"({holder['command']}); wait for it, or end it"
-    )
+        found = _holder(path)
+    return f"{there} is in use by {_named(found)}; wait for it, or end it"

@@ -134,14 +134,20 @@ def _seeds(row: Mapping[str, Any]) -> str:
 
 
 def _claims(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    return claim_cells(content["claims"], {row["row"]: _seeds(row) for row in content["rows"]})
+
+
+def claim_cells(
+    claims: Sequence[Mapping[str, Any]], seeds: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and body of a table of differences; seeds: what is said of each row's."""
     header = ["row", "seeds", "difference", "95 % interval", "p (Holm)", "verdict"]
-    seeds = {row["row"]: _seeds(row) for row in content["rows"]}
     body = [
         [
             c["row"], seeds[c["row"]], f"{c['value']:+.4f}", f"[{c['low']:+.4f}, {c['high']:+.4f}]",
             "" if c["p_holm"] is None else f"{c['p_holm']:.3g}", c["verdict"],
         ]
-        for c in content["claims"]
+        for c in claims
     ]  # fmt: skip
     return header, body
 

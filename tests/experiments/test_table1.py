@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from configs import paper, votes_scratch
 from experiments import table1
 from experiments.tables import deep_rows, features, table1_fits, table1_plot
+from experiments.tables.claims import Pair, claims
 from mtp.config import flat, get_config
 from mtp.evaluation.measure import Evaluation
 from mtp.evaluation.samples import Criteria
@@ -175,14 +176,14 @@ def test_a_folder_of_other_fits_is_refused(found, config, tmp_path):
         table1._claim(tmp_path, found, changed)
 
 
-def test_no_difference_is_no_verdict(found, config):
+def test_no_difference_is_no_verdict():
     rng = np.random.default_rng(0)
     truth = rng.dirichlet(np.ones(K) * 5, 40)
     reference = np.tile(truth.mean(axis=0), (40, 1))
     how = Evaluation(
         rng.integers(1, 9, (40, K)), reference, reference, Criteria(3.0, 0.5, 1e-7), None, 100, 0
     )
-    (claim,) = table1.claims({"same": [reference] * 3}, reference, truth, how, config)
+    (claim,) = claims({"same": Pair([reference] * 3, [reference] * 3)}, how, "emd_r2")
     assert claim["verdict"] == "no difference shown" and claim["p_holm"] == 1
 
 
@@ -193,3 +194,16 @@ def test_the_plot_says_where_it_is_or_what_is_missing(content, tmp_path, monkeyp
     pytest.importorskip("matplotlib")
     assert str(tmp_path) in table1_plot.save(content, tmp_path / "table1.png")
     assert (tmp_path / "table1.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("metric", "verdict"), [("emd_r2", "better"), ("cos", "better"), ("ped", "better")])
+def test_a_verdict_knows_which_way_its_metric_is_better(metric, verdict):
+    rng = np.random.default_rng(0)
+    votes = rng.multinomial(50, [0.1, 0.2, 0.4, 0.2, 0.1], 60)
+    near = votes / votes.sum(axis=1, keepdims=True) * 0.9 + 0.1 / K
+    uniform = np.full((60, K), 1 / K)
+    how = Evaluation(votes, uniform, uniform, Criteria(3.0, 0.5, 1e-7), None, 100, 0)
+    found = claims(
+        {"near": Pair([near] * 3, [uniform] * 3), "far": Pair([uniform] * 3, [near] * 3)}, how, metric
+    )
+    assert [claim["verdict"] for claim in found] == [verdict, "worse"]

@@ -83,6 +83,21 @@ def test_a_dead_holders_lock_is_taken_over(kind, end, tmp_path):
 
 
 @KINDS
+def test_who_is_there_can_be_asked_without_taking_the_lock(kind, tmp_path):
+    assert lock.holder(tmp_path / "LOCK") is None
+    with held(tmp_path / "LOCK", kind) as process:
+        before = sorted((p.name, p.read_bytes()) for p in tmp_path.iterdir())
+        said = lock.holder(tmp_path / "LOCK")
+        assert said is not None and said.startswith(
+            f"process {process.pid} on {socket.gethostname()} since 2"
+        )
+        assert sorted((p.name, p.read_bytes()) for p in tmp_path.iterdir()) == before
+        process.kill()
+        process.wait()
+        assert lock.holder(tmp_path / "LOCK") is None
+
+
+@KINDS
 def test_nothing_is_left_at_the_end(kind, tmp_path):
     assert holder(tmp_path / "LOCK", kind, "end").communicate() == ("held\n", "")
     assert not list(tmp_path.iterdir())

@@ -24,20 +24,22 @@ KEPT = (
     "split", "seed", "step", "eval_size", "mean_histogram", "threshold", "delta", "pkl_floor", "bootstrap", "groups",
     "versions", "demo_code", "weights", "config", "rows",
 )  # fmt: skip
+TASKS = {"distribution": "predicted", "two_category": "p_high"}  # and the arrays of their predictions
 Lines = Sequence[Mapping[str, str]]
 
 
 class Result(NamedTuple):
     """A job's results. about: the .json. images: N names; groups: N names, or None where there are none.
 
-    votes: (N, K) counts. predicted: (N, K), rows sum to one. p_high: (N,), or None where the network has no such head.
+    votes: (N, K) counts. predicted: (N, K), rows sum to one. p_high: (N,). Either is None where the network has no such
+    task.
     """
 
     about: Mapping[str, Any]
     images: np.ndarray
     groups: np.ndarray | None
     votes: np.ndarray
-    predicted: np.ndarray
+    predicted: np.ndarray | None
     p_high: np.ndarray | None
 
 
@@ -70,20 +72,28 @@ def collect(job: Job, out: Path, seconds: float) -> None:
 def _arrays(path: Path, results: Mapping[str, Any]) -> dict[str, np.ndarray]:
     with path.open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    ratings = range(1, len(results["mean_histogram"]) + 1)
-    predicted = _numbers(lines, [f"pred_{k}" for k in ratings])
-    if not np.isfinite(predicted).all():
-        raise SweepError(f"{path}: predictions must be finite; {_first_bad(lines, predicted)}")
-    found = {"images": np.array([line["image"] for line in lines]), "predicted": predicted.astype(np.float32)}
+    ratings, tasks = range(1, len(results["mean_histogram"]) + 1), results["config"]["model"]["tasks"]
+    found = {"images": np.array([line["image"] for line in lines])}
+    columns = {"distribution": [f"pred_{k}" for k in ratings], "two_category": ["p_high"]}
+    for task, name in TASKS.items():
+        if task in tasks:
+            found[name] = _finite(path, lines, columns[task]).astype(np.float32)
     if results["groups"] is not None:
         found["groups"] = _groups(path, lines, results["config"]["data"]["group"])
-    votes, p_high = _numbers(lines, ["votes"]), _numbers(lines, ["p_high"])[:, 0]
+    votes = _numbers(lines, ["votes"])
     if np.isfinite(votes).all():
         # nine digits each, which give counts back exactly
         found["votes"] = np.rint(votes * _numbers(lines, [f"truth_{k}" for k in ratings])).astype(np.int64)
     else:
         found["truth_mean"] = _numbers(lines, ["truth_mean"])[:, 0]
-    return found | ({"p_high": p_high.astype(np.float32)} if np.isfinite(p_high).all() else {})
+    return found
+
+
+def _finite(path: Path, lines: Lines, columns: Sequence[str]) -> np.ndarray:
+    values = _numbers(lines, columns)
+    if not np.isfinite(values).all():
+        raise SweepError(f"{path}: predictions must be finite; {_first_bad(lines, values)}")
+    return values
 
 
 def _numbers(lines: Lines, columns: Sequence[str]) -> np.ndarray:
@@ -136,14 +146,18 @@ def _with_arrays(about: Mapping[str, Any], path: Path, mend: str) -> Result:
         raise DamagedFileError(f"{path} is {'damaged' if content else 'missing'}; copy it again, or {mend}")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
-    predicted = arrays["predicted"].astype(np.float64)
-    if not np.isfinite(predicted).all():
+    predicted, p_high = (
+        arrays[name].astype(np.float64) if name in arrays else None for name in TASKS.values()
+    )
+    if any(values is not None and not np.isfinite(values).all() for values in (predicted, p_high)):
         raise SweepError(f"{path}: predictions must be finite, and are not")
     votes = arrays.get("votes")
     if votes is None:
-        votes = means.votes(arrays["truth_mean"], predicted.shape[1])
-    predicted /= predicted.sum(axis=1, keepdims=True)
-    return Result(about, arrays["images"], arrays.get("groups"), votes, predicted, arrays.get("p_high"))
+        votes = means.votes(arrays["truth_mean"], len(about["mean_histogram"]))
+    if predicted is not None:
+        predicted /= predicted.sum(axis=1, keepdims=True)
+    high = None if p_high is None else p_high[:, 0]
+    return Result(about, arrays["images"], arrays.get("groups"), votes, predicted, high)
 
 
 def unlike(stored: Mapping[str, Any], config: Config) -> list[str]:

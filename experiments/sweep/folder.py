@@ -47,6 +47,7 @@ def content(file: str, sweep: Sweep, given: Mapping[str, Any]) -> dict[str, Any]
         "given": dict(given),
         "compared_with": sweep.compared_with,
         "claim": sweep.claim,
+        "comparisons": list(sweep.comparisons),
     }
     return json.loads(json.dumps(found))
 
@@ -89,7 +90,7 @@ def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[
             yield _line(f"row {name!r}", before, here["rows"].get(name))
     if not set(there["seeds"]) <= set(here["seeds"]):
         yield _line("seeds, which can only be added to", there["seeds"], here["seeds"])
-    for part in ("folds", "compared_with", "claim"):
+    for part in ("folds", "compared_with", "claim", "comparisons"):
         if there[part] != here[part]:
             yield _line(part, there[part], here[part])
     for part, title in (("options", ""), ("given", "--config.")):

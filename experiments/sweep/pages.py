@@ -54,7 +54,11 @@ def csv_text(content: Mapping[str, Any]) -> str:
     parts = [f"{name}{suffix}" for name in names for suffix in ("", "_sd", "_low", "_high")]
     differences = ("difference", "difference_low", "difference_high", "p_holm", "verdict")
     writer.writerow(["row", "kind", "seeds", *parts, *differences])
-    of_row = {claim["row"]: claim for claim in content["claims"]}
+    of_row = {
+        claim["row"]: claim
+        for claim in content["claims"]
+        if claim["compared_with"] == content["sweep"].compared_with
+    }
     for row in content["rows"]:
         cells = [cell for name in names for cell in _numbers(row, name)]
         claim = [of_row.get(row["row"], {}).get(key) for key in ("value", "low", "high", "p_holm", "verdict")]
@@ -130,11 +134,17 @@ def _cell(row: Mapping[str, Any], name: str, with_interval: bool) -> str:
 def _claim_heading(content: Mapping[str, Any]) -> str:
     sweep = content["sweep"]
     return (
-        f"Difference of {sweep.claim} to {sweep.compared_with}, paired by seed and picture; seeds and pictures (whole "
-        "groups) resampled; p by Holm over this page's claims:"
+        f"Difference of {sweep.claim} to {sweep.compared_with}{' and between other rows' * bool(sweep.comparisons)}, "
+        "paired by seed and picture; seeds and pictures (whole groups) resampled; p by Holm over this page's claims:"
     )
 
 
 def _claims(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    claims = content["claims"]
-    return claim_cells(claims, {claim["row"]: str(claim["seeds"]) for claim in claims})
+    own = content["sweep"].compared_with
+    named = [
+        claim
+        if claim["compared_with"] == own
+        else {**claim, "row": f"{claim['row']} - {claim['compared_with']}"}
+        for claim in content["claims"]
+    ]
+    return claim_cells(named, {claim["row"]: str(claim["seeds"]) for claim in named})

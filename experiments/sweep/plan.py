@@ -30,7 +30,8 @@ class Sweep(NamedTuple):
 
     folds: 0, or K of at least 3: each row and seed has K jobs, whose test folds are pooled. options: of all rows, which
     a row's own go before. compared_with: the row, or reference row, that every row's `claim` is a difference to; claim:
-    a metric with a value for each picture. Both are chosen before the first job runs.
+    a metric with a value for each picture. comparisons: further pairs of rows, of which the first one's difference to
+    the second one is claimed. All three are chosen before the first job runs.
     """
 
     rows: Mapping[str, str | Row]
@@ -39,6 +40,7 @@ class Sweep(NamedTuple):
     options: Mapping[str, Any] = {}
     compared_with: str = "mean histogram"
     claim: str = "emd_r2"
+    comparisons: Sequence[tuple[str, str]] = ()
 
 
 @dataclasses.dataclass(frozen=True)

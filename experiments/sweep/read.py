@@ -63,6 +63,9 @@ def _errors(sweep: Sweep) -> Iterator[str]:
         yield f"compared_with must be one of the rows {names}; it is {sweep.compared_with!r}"
     if sweep.claim not in CLAIMS:
         yield f"claim must be one of the metrics {', '.join(CLAIMS)}; it is {sweep.claim!r}"
+    for pair in sweep.comparisons:
+        if len(pair) != 2 or not set(pair) <= {*sweep.rows} or len({*pair}) < 2:
+            yield f"comparisons must be pairs of two rows of {', '.join(map(str, sweep.rows))}; one is {pair!r}"
 
 
 def _row_errors(name: Any, given: Any) -> Iterator[str]:
@@ -114,7 +117,7 @@ def configurations(jobs: Sequence[Job]) -> list[Config]:
             if job.config not in files:
                 files[job.config] = flat(read_file(job.config))
             values = {**files[job.config], **job.options}
-            check(values, names, _without_distribution(values))
+            check(values, names, _without_quality(values))
             found.append(configured(values))
         except ConfigError as error:
             text = f"row {job.row!r} ({job.config}): {error}"
@@ -123,11 +126,12 @@ def configurations(jobs: Sequence[Job]) -> list[Config]:
     return found
 
 
-def _without_distribution(values: Mapping[str, Any]) -> list[str]:
+def _without_quality(values: Mapping[str, Any]) -> list[str]:
     tasks = values.get("model.tasks")
-    if isinstance(tasks, tuple) and "distribution" not in tasks:
+    if isinstance(tasks, tuple) and not {"distribution", "two_category"} & set(tasks):
         return [
-            f"model.tasks must hold distribution, which tables compare; they are {', '.join(map(str, tasks))}"
+            "model.tasks must hold distribution or two_category, which tables compare; they are "
+            + ", ".join(map(str, tasks))
         ]
     return []
 

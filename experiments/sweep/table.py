@@ -20,9 +20,11 @@ Found = Mapping[tuple[str, int, int | None], Result]  # by row, seed and fold
 
 
 class Run(NamedTuple):
-    """A row's predictions with one seed, of all test pictures: (N, K), and (N,) of the two-category head's."""
+    """A row's predictions with one seed, of all test pictures: (N, K), and (N,) of the two-category head; None where it
+    has no such task.
+    """
 
-    distribution: np.ndarray
+    distribution: np.ndarray | None
     p_high: np.ndarray | None
 
 
@@ -48,13 +50,17 @@ def build(file: str, sweep: Sweep, found: Sequence[State]) -> dict[str, Any]:
     evaluation, fixed = _evaluation(of_folds, sweep.seeds[0])
     rows = [_row(name, "reference", [Run(values, None)], evaluation) for name, values in fixed.items()]
     rows += [_row(name, "row", list(seeds.values()), evaluation) for name, seeds in runs.items() if seeds]
-    pairs = {name: _pair(seeds, name, sweep, runs, fixed) for name, seeds in runs.items()}
-    pairs = {name: pair for name, pair in pairs.items() if pair is not None}
+    against = [(name, sweep.compared_with) for name in runs if name != sweep.compared_with]
+    pairs = {
+        (name, other): pair
+        for name, other in (*against, *sweep.comparisons)
+        if (pair := _pair(runs[name], runs.get(other, {}), fixed.get(other))) is not None
+    }
     means_only = evaluation.means_only
     return {
         **content,
         "rows": rows,
-        "claims": [] if means_only else claims(pairs, evaluation, sweep.claim),
+        "claims": [] if means_only else _claims(pairs, evaluation, sweep.claim),
         "about": _about(of_folds, evaluation, row, results),
     }
 
@@ -66,11 +72,11 @@ def _runs(row: str, seeds: Sequence[int], folds: Sequence[int | None], results: 
 
 
 def _pooled(parts: Sequence[Result]) -> Run:
-    p_high = [part.p_high for part in parts if part.p_high is not None]
-    return Run(
-        np.concatenate([part.predicted for part in parts]),
-        np.concatenate(p_high).astype(np.float64) if len(p_high) == len(parts) else None,
-    )
+    def joined(arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:
+        known = [array for array in arrays if array is not None]
+        return np.concatenate(known) if len(known) == len(arrays) else None
+
+    return Run(joined([part.predicted for part in parts]), joined([part.p_high for part in parts]))
 
 
 def _evaluation(parts: Sequence[Result], seed: int) -> tuple[Evaluation, dict[str, np.ndarray]]:
@@ -118,21 +124,27 @@ def _deviations(of_seeds: Sequence[Cells]) -> Iterator[tuple[str, float]]:
             yield name, float(np.std(values, ddof=1))
 
 
-def _pair(
-    ours: Mapping[int, Run],
-    name: str,
-    sweep: Sweep,
-    runs: Mapping[str, Mapping[int, Run]],
-    fixed: Mapping[str, np.ndarray],
-) -> Pair | None:
-    """With the seeds that both rows have; nothing for the row itself, or without a common seed."""
-    constant = fixed.get(sweep.compared_with)
-    theirs = runs.get(sweep.compared_with, {})
-    seeds = [seed for seed in ours if constant is not None or seed in theirs]
-    if name == sweep.compared_with or not seeds:
-        return None
-    others = [theirs[seed].distribution if constant is None else constant for seed in seeds]
-    return Pair([ours[seed].distribution for seed in seeds], others)
+def _pair(ours: Mapping[int, Run], theirs: Mapping[int, Run], constant: np.ndarray | None) -> Pair | None:
+    """With the seeds that both rows have; constant: of a reference row. Nothing where no distribution is shared."""
+    pairs = [
+        (run.distribution, theirs[seed].distribution if constant is None else constant)
+        for seed, run in ours.items()
+        if constant is not None or seed in theirs
+    ]
+    known = [(mine, other) for mine, other in pairs if mine is not None and other is not None]
+    return Pair([mine for mine, _ in known], [other for _, other in known]) if known else None
+
+
+def _claims(
+    pairs: Mapping[tuple[str, str], Pair], evaluation: Evaluation, metric: str
+) -> list[dict[str, Any]]:
+    """Those of `claims`, each with the row that it is a difference to."""
+    named = {f"{row} - {other}": pair for (row, other), pair in pairs.items()}
+    found = claims(named, evaluation, metric)
+    return [
+        {**claim, "row": row, "compared_with": other}
+        for claim, (row, other) in zip(found, pairs, strict=True)
+    ]
 
 
 def _about(parts: Sequence[Result], evaluation: Evaluation, row: str, results: Found) -> dict[str, Any]:

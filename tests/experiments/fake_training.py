@@ -76,6 +76,8 @@ def write(workdir: Path, config, *, nan: bool) -> None:
     predicted = (1 - share) * votes / 50 + share * noise
     if nan:
         predicted[3, 1] = np.nan
+    if "distribution" not in config.model.tasks:
+        predicted[:] = np.nan
     names = [f"{fold}-{i:02d}.jpg" for i in range(PICTURES)]
     header = ["image", "votes", *(f"truth_{k + 1}" for k in range(K)), *(f"pred_{k + 1}" for k in range(K))]
     header += ["truth_mean", "p_high", config.data.group]

@@ -158,6 +158,7 @@ SWEEP = Sweep({"a": "configs/votes.py", "b": "configs/votes.py"})
         (SWEEP._replace(seeds=3), "seeds must be at least one integer, such as .*; they are 3"),
         (SWEEP._replace(folds=2), "folds must be 0 .none. or at least 3.*it is 2"),
         (SWEEP._replace(compared_with="c"), "compared_with must be one of the rows a, b, uniform.*it is 'c'"),
+        (SWEEP._replace(comparisons=(("a", "c"),)), r"comparisons must be pairs of two rows of a, b; one is .'a', 'c'"),
         (SWEEP._replace(claim="srcc"), "claim must be one of the metrics emd_r2, emd_r1.*it is 'srcc'"),
         (SWEEP._replace(options={"data.fold": 1}), "options: data.fold must be left out"),
     ],
@@ -197,7 +198,7 @@ def get_sweep():
     assert has_line(said[1], "row 'bad' (configs/votes.py): eval.size must be native", "not 'huge'")
     assert has_line(said[2], "row 'gone' (configs/none.py)", "there is no configs/none.py")
     assert has_line(said[3], "row 'preset'", "has no presets")
-    assert has_line(said[4], "row 'other'", "model.tasks must hold distribution")
+    assert has_line(said[4], "row 'other'", "model.tasks must hold distribution or two_category")
     assert not case.out.exists()
 
 
@@ -462,6 +463,27 @@ def test_the_table_has_means_deviations_references_and_verdicts(finished):
     assert first.p_high is not None
     right = (first.p_high > 0.5) == (truth @ range(1, 6) > 3)
     assert float(row["two_category_accuracy"]) == pytest.approx(right.mean())
+
+
+def test_rows_are_compared_as_the_file_says_and_one_may_predict_no_distribution(tmp_path):
+    case = Case(tmp_path, "seeds=(0, 1, 2), comparisons=(('native', 'warped'), ('native', 'class alone'))")
+    row = '"class alone": Row("configs/votes.py", {"model.tasks": ("two_category",)}), "warped"'
+    case.file.write_text(case.file.read_text().replace('"warped"', row, 1))
+    case.main("local")
+    sweep, found = read.read(str(case.file)), states.states(*_jobs(case), case.out)
+    content = table.build(str(case.file), sweep, found)
+    # "class alone" has no distribution that could be compared
+    pairs = [(claim["row"], claim["compared_with"]) for claim in content["claims"]]
+    assert pairs == [("native", "mean histogram"), ("warped", "mean histogram"), ("native", "warped")]
+    of_row = {row["row"]: row["metrics"] for row in content["rows"]}
+    assert set(of_row["class alone"]) == {"majority", "majority_delta", "two_category_accuracy"}
+    difference = of_row["native"]["emd_r2"]["value"] - of_row["warped"]["emd_r2"]["value"]
+    assert content["claims"][2]["value"] == pytest.approx(difference)
+    page = pages.markdown(content)
+    assert "to mean histogram and between other rows" in page and "| native - warped | 3 |" in page
+    rows = case.rows()
+    assert rows["native"]["difference"] == str(content["claims"][0]["value"])
+    assert rows["class alone"]["emd_r2"] == "" != rows["class alone"]["two_category_accuracy"]
 
 
 def _jobs(case: Case):

@@ -61,8 +61,9 @@ def just_outside(kind):
         case Choice():
             return ["no such choice", None]
         case Several():
-            alone = "no such choice" if isinstance(kind, OneOrSeveral) else kind.of.values[0]
-            return [(), (kind.of.values[0],) * 2, ("no such choice",), alone]
+            first = kind.of.values[0]
+            once = [] if isinstance(kind, OneOrSeveral) else [first, (first, first)]
+            return [(), ("no such choice",), "no such choice", *once]
         case Tuple():
             inside = [(entry,) * (kind.length or 1) for entry in just_outside(kind.of)]
             return [(), 1, *inside]
@@ -205,6 +206,7 @@ def test_options_that_exclude_one_another(changes, message):
         {"eval__size": "long=32", "eval__also_size": "long=1000"},
         {"eval__size": "warp=96", "eval__also_size": "area=1024", "input__fit": "crop"},
         {"input__order": "native", "input__size": "area=50000"},
+        {"model__backbone": ("tiny", "tiny")},
     ],
     ids=str,
 )

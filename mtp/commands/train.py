@@ -110,7 +110,7 @@ def announce(built: Training, notes: Sequence[str]) -> None:
             flush=True,
         )
         return
-    if c.input.order == "buckets":
+    if c.input.order == "buckets" and c.input.fit == "warp":
         middle, high = buckets.distortion(d.sizes[d.indices("train")], c.input.sizes)
         print(
             f"training warps aspect ratios by a factor of {middle:.3f} (median), {high:.3f} (95th percentile)"

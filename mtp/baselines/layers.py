@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtp.models import heads
-from mtp.models.heads import SMALL
+from mtp.models.heads import dense_layers
 from mtp.models.model import Inputs, LastLayers, Logits, Model, Variables
 from mtp.models.trunks import FIRST, Trunks
 from mtp.ops.canvas import Sizes
@@ -25,7 +25,7 @@ class TaskLayers(nn.Module):
 
     @nn.compact
     def __call__(self, features: Features) -> Logits:
-        return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in self.outputs.items()}
+        return dense_layers(features, self.outputs)
 
 
 def hidden(x: Float[Array, "B C"], width: int, name: str) -> Features:

@@ -30,7 +30,7 @@ from jaxtyping import Array, Float
 from mtp.baselines.layers import hidden, network, pooled, sow_map
 from mtp.config import Config
 from mtp.models import heads
-from mtp.models.heads import outputs_of
+from mtp.models.heads import SMALL, dense_layers, outputs_of
 from mtp.models.layers import BatchStatistics
 from mtp.models.model import Inputs, Logits, Model, example_canvas, same_view
 from mtp.models.trunks import Trunks
@@ -51,11 +51,7 @@ class SubNet(nn.Module):
     @nn.compact
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         cells = spatial_pyramid(x, sizes, (self.grid,), "max")
-        features = hidden(cells, self.width, "hidden")
-        return {
-            task: nn.Dense(n, kernel_init=heads.SMALL, name=task)(features)
-            for task, n in self.outputs.items()
-        }
+        return dense_layers(hidden(cells, self.width, "hidden"), self.outputs)
 
 
 class SubNets(nn.Module):
@@ -91,8 +87,7 @@ class Combined(nn.Module):
     @nn.compact
     def __call__(self, inputs: Logits) -> Logits:
         return {
-            task: nn.Dense(n, kernel_init=heads.SMALL, name=task)(inputs[task])
-            for task, n in self.outputs.items()
+            task: nn.Dense(n, kernel_init=SMALL, name=task)(inputs[task]) for task, n in self.outputs.items()
         }
 
 

@@ -38,6 +38,11 @@ def outputs_of(config: Config, ratings: int, styles: int) -> dict[str, int]:
     return outputs
 
 
+def dense_layers(features: Float[Array, "B F"], outputs: Mapping[str, int]) -> Logits:
+    """A dense layer a task, under its name. To be called inside a module, whose parameters they join."""
+    return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in outputs.items()}
+
+
 class GapColumn(nn.Module):
     """Global average pooling, then a dense layer a task: the common fixed-size head, but at any size."""
 
@@ -98,7 +103,7 @@ class SppColumn(nn.Module):
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         features = spatial_pyramid(x.astype(jnp.float32), sizes, self.bins, self.pool)
         self.sow("intermediates", "features", features)
-        return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in self.outputs.items()}
+        return dense_layers(features, self.outputs)
 
 
 class LevelsColumn(nn.Module):
@@ -118,7 +123,7 @@ class LevelsColumn(nn.Module):
         ]
         features = jnp.concatenate(pooled, axis=-1)
         self.sow("intermediates", "features", features)
-        return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in self.outputs.items()}
+        return dense_layers(features, self.outputs)
 
 
 class Cascade(nn.Module):

@@ -1,6 +1,7 @@
 """What the tests of the baselines build, draw and write alike; their trunk is `tests.runs.SMALL`."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from mtp.config import get_config
@@ -63,7 +64,7 @@ def written(view, shown, size, draws, slots=None):
     batch = empty_batch(view.spec(canvas), slots or len(shown))
     for number, (one, draw) in enumerate(zip(shown, draws, strict=True)):
         view.write(slot_of(batch, number), one, size, draw)
-    return batch
+    return {name: jnp.asarray(values) for name, values in batch.items()}
 
 
 def training_batches(model, shown, side=SIDE, fit="crop"):

@@ -106,6 +106,23 @@ def test_logits_of_every_task_are_float32(name):
 
 
 @EVERY
+@pytest.mark.parametrize("backbone", ["tiny", "lite0", ("tiny", "mobile")], ids=str)
+def test_it_stands_on_any_trunk(name, backbone):
+    """As shapes: nothing is computed."""
+    model = build(name, **SMALLER, backbone=backbone)
+    names = (backbone,) if isinstance(backbone, str) else backbone
+    channels = sum(BACKBONES[each].channels for each in names)
+    view = view_of(model, training=True, rule=fit_of(name), side=64)
+    spec = view.spec(tuple(int(n) for n in view.occupied(np.array([[64, 64]]))[0]))
+    inputs = {array: jax.ShapeDtypeStruct((2, *each.shape), each.dtype) for array, each in spec.items()}
+    variables = jax.eval_shape(model.init, 0)
+    found = jax.eval_shape(model.details, variables, inputs)
+    assert found["map"].shape[3] == channels
+    logits = jax.eval_shape(lambda v, i: model.logits(v, i)[0], variables, inputs)
+    assert logits["distribution"].shape == (2, 5)
+
+
+@EVERY
 def test_published_weights_go_to_every_trunk_and_nowhere_else(name, monkeypatch):
     def load(variables, weights):
         return jax.tree.map(lambda x: x + 1, variables)
@@ -182,13 +199,12 @@ def test_the_details_of_a_picture_are_a_map_and_its_sizes(name):
 
 
 @EVERY
-def test_training_and_evaluation_differ_by_chance_alone(name):
-    """The same arrays in both but for the number of bags; evaluation draws nothing."""
+def test_an_evaluation_draws_nothing(name):
     model = build(name, **SMALLER)
-    training = view_of(model, training=True, rule=fit_of(name))
-    found = written(training, SHOWN, (SIDE, SIDE), [drawn(0), drawn(1)])
-    expected = evaluation_inputs(model, name)
-    assert found.keys() == expected.keys()
-    again = evaluation_inputs(model, name)
-    for array in expected:
-        np.testing.assert_array_equal(expected[array], again[array])
+    one, again = evaluation_inputs(model, name), evaluation_inputs(model, name)
+    trained = written(
+        view_of(model, training=True, rule=fit_of(name)), SHOWN, (SIDE, SIDE), [drawn(0), drawn(1)]
+    )
+    assert one.keys() == again.keys() == trained.keys()
+    for array in one:
+        np.testing.assert_array_equal(one[array], again[array])

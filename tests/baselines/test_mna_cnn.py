@@ -7,7 +7,7 @@ import pytest
 
 from mtp.baselines.mna_cnn import SubNets, bounded, mean
 from mtp.ops.pyramid import spatial_pyramid
-from tests.baselines.networks import build, once, picture, random_variables
+from tests.baselines.networks import build, once, picture
 
 MAPS = np.random.default_rng(0).normal(size=(4, 7, 9, 3)).astype(np.float32)
 SIZES = np.array([[7, 9], [5, 4], [2, 1], [0, 0]], np.int32)
@@ -49,7 +49,7 @@ def canvases(model, shown, height, width):
 @pytest.mark.parametrize("options", [{}, SCENE, {"dense_hidden": 0}], ids=str)
 def test_a_mixed_batch_is_each_picture_alone(options):
     model = build("mna_cnn", **options)
-    variables = random_variables(model)
+    variables = once(model.init)(0)
     shown = [picture(33, 47), picture(64, 40, 1), picture(48, 64, 2)]
     logits = once(lambda v, i: model.logits(v, i)[0])
     together = canvases(model, [*shown, np.zeros((0, 0, 3), np.uint8)], 65, 65)

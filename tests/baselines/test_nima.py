@@ -11,15 +11,9 @@ from tests.baselines.networks import SIDE, build, drawn, once, picture, random_v
 SHOWN = [picture(60, 90), picture(40, 50, 1)]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model():
-    from tests.runs import SMALL
-
-    with pytest.MonkeyPatch.context() as patch:
-        from mtp.models.backbones import BACKBONES
-
-        patch.setitem(BACKBONES, "small", SMALL)
-        yield build("nima", dropout=0.75)
+    return build("nima", dropout=0.75)
 
 
 def test_evaluation_sees_the_warped_picture_without_dropout(model):

@@ -73,7 +73,8 @@ def test_patches_are_windows_of_the_mirrored_picture_at_its_own_resolution():
             for patch in found["patches"][0]:
                 ((top, left),) = np.argwhere((seen == patch[0, 0]).all(axis=2))
                 np.testing.assert_array_equal(patch, seen[top : top + SIDE, left : left + SIDE])
-                tops.add(int(top)), lefts.add(int(left))
+                tops.add(int(top))
+                lefts.add(int(left))
     assert min(tops) == 0 and max(tops) == 60 - SIDE and len(tops) == 60 - SIDE + 1
     assert min(lefts) <= 1 and max(lefts) >= 90 - SIDE - 1
 

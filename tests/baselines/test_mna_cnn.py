@@ -1,5 +1,7 @@
 """MNA-CNN: pooling on grids by brute force, late combination, and canvases."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,17 +77,17 @@ def test_the_mean_is_of_probabilities_and_of_styles_logits():
 def test_scenes_and_the_sub_networks_probabilities_are_the_inputs_of_the_last_layer():
     outputs = {"distribution": 4, "style": 3}
     module = SubNets(outputs, (2, 1), 5, 6)
-    given = jnp.asarray(MAPS), jnp.asarray(SIZES)
-    variables = module.init(jax.random.key(0), *given)
+    x, sizes = jnp.asarray(MAPS), jnp.asarray(SIZES)
+    variables: Any = module.init(jax.random.key(0), x, sizes)
     params = variables["params"]
     assert set(params) == {"grid_2", "grid_1", "scenes", "combined"}
-    logits = module.apply(variables, *given)
+    logits: Any = module.apply(variables, x, sizes)
     average = np.array([MAPS[0].mean((0, 1))])
     scenes = jax.nn.softmax(average @ params["scenes"]["kernel"] + params["scenes"]["bias"])
     for task, n in outputs.items():
         parts = []
         for grid in (2, 1):
-            cells = spatial_pyramid(*(x[:1] for x in given), (grid,), "max")
+            cells = spatial_pyramid(x[:1], sizes[:1], (grid,), "max")
             sub = params[f"grid_{grid}"]
             features = jax.nn.relu(cells @ sub["hidden"]["kernel"] + sub["hidden"]["bias"])
             parts.append(bounded(task, features @ sub[task]["kernel"] + sub[task]["bias"]))

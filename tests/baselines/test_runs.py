@@ -44,7 +44,9 @@ def command(workdir, photos, name, *options):
 def test_it_trains_goes_on_is_evaluated_and_predicts(name, photos, tmp_path):
     workdir = tmp_path / "run"
     printed = runs.run(command(workdir, photos, name))
-    steps = int(re.search(r"(\d+) steps of 16 pictures", printed)[1])
+    found = re.search(r"(\d+) steps of 16 pictures", printed)
+    assert found
+    steps = int(found[1])
     rows = runs.read_csv(workdir / "predictions.csv")
     histograms = runs.numbers(rows, lambda column: re.fullmatch(r"pred_\d", column))
     assert len(rows) == 5 and np.isfinite(histograms).all()
@@ -62,10 +64,10 @@ def test_it_trains_goes_on_is_evaluated_and_predicts(name, photos, tmp_path):
     assert (workdir / "predictions.csv").read_bytes() == before
     runs.run(runs.predict(workdir, photos))
     everything = runs.read_csv(workdir / "predictions" / "photos" / "predictions.csv")
-    found = {row["image"]: row for row in everything}
-    assert len(found) == 40
+    by_name = {row["image"]: row for row in everything}
+    assert len(by_name) == 40
     for row in rows:
-        assert float(found[row["image"]]["pred_mean"]) == pytest.approx(float(row["pred_mean"]), rel=1e-4)
+        assert float(by_name[row["image"]]["pred_mean"]) == pytest.approx(float(row["pred_mean"]), rel=1e-4)
 
 
 def test_an_evaluation_may_look_at_more_bags(photos, tmp_path):

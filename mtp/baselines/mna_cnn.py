@@ -2,8 +2,9 @@
 
 The last map is pooled to p x p cells, each the maximum over its part of the map (adaptive max pooling), for each p of
 `model.grids`: parts are those of `mtp.ops.pyramid`, of which none is empty. Each grid is a sub-network of its own on
-one trunk: its cells one after the other, a hidden layer, a dense layer a task. The paper has 4,096 hidden features, and
-grids of 12, 9, 6, 4 and 2 on a map of stride 16; on a map of stride 32 the default has half of them.
+one trunk: its cells one after the other, a hidden layer, a dense layer a task. The paper is reported with
+4,096 hidden features and grids of 12, 9, 6, 4 and 2 on a map of stride 16; on a map of stride 32 the default is about
+half of them.
 
 `model.combine` joins the sub-networks late:
 
@@ -14,7 +15,7 @@ grids of 12, 9, 6, 4 and 2 on a map of stride 16; on a map of stride 32 the defa
   `model.scenes` outputs of a dense layer on the map's average which no scene label trains: it is a gate that learns
   from the tasks' labels alone, and its outputs need not be scenes.
 
-It takes pictures on canvases at any size: input.order=native and eval.size=native are the paper's; every other goes.
+It takes pictures on canvases at any size; the paper's are input.order=native and eval.size=native.
 """
 
 import dataclasses

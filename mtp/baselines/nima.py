@@ -1,8 +1,8 @@
 """NIMA (Talebi and Milanfar 2018): the picture warped to a square, global average pooling, dropout, a dense layer.
 
-Its essential parts are the histogram as output and its earth mover's distance as loss (section III-A); here it has the
-other tasks too. In training the picture is brought to 8/7 of the batch's size (256 for 224) and seen through a random
-window of that size; in evaluation it is brought to the size itself. The paper's set-up is input.sizes=((224, 224),),
+Its essential parts are the histogram as output and the earth mover's distance as loss (`mtp.tasks.losses.emd`); here it
+has the other tasks too. In training the picture is brought to 8/7 of the batch's size (256 for 224) and seen through a
+random window of that size; in evaluation it is brought to the size itself. The paper's set-up is input.sizes=((224, 224),),
 input.fit=warp and eval.size=warp=224. Every size rule can be evaluated, since global average pooling takes any size.
 
 Dropout of the C pooled features is part of the inputs and not of the step, so that a batch stays a pure function of the

@@ -19,8 +19,8 @@ def pixels(*shape: int) -> Spec:
 def fitted(canvas: Canvas, picture: Picture, size: Shape, draw: Draw | None) -> Picture:
     """A picture (H, W, 3) at a size, as `canvas.fit` brings it there.
 
-    In training it is fitted to 8/7 of the size, and a window of the size lies anywhere in the result (Lu et al. 2014,
-    section 3; Talebi and Milanfar 2018, section III).
+    In training it is fitted to 8/7 of the size, and a window of the size lies anywhere in the result (Lu et al. 2014;
+    Talebi and Milanfar 2018).
     """
     if draw is None:
         return canvas.fit(picture, *size, MIDDLE)

@@ -8,7 +8,7 @@ import pytest
 
 from mtp.config import flat, get_config, read_file
 from mtp.data.batches.plan import TrainPlan
-from mtp.models import mtp_nasnet
+from mtp.inference.models import MODELS
 from mtp.training.experiment import training_view
 
 FILES = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -31,7 +31,7 @@ def test_an_experiment_file(path):
     for name, value in flat(config).items():
         # a trunk may be several
         assert type(value) is type(flat(default)[name]) or name == "model.backbone", name
-    model = mtp_nasnet.build(config.model, 10, 14)
+    model = MODELS[config.model.name](config.model, 10, 14)
     TrainPlan.from_config(config, np.arange(20), np.full((20, 2), 100), training_view(config, model))
 
 

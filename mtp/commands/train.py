@@ -16,7 +16,7 @@ from mtp.data.batches import buckets
 from mtp.data.identity import labels_sha256, picture_hashes, sha256_of
 from mtp.evaluation import plan, results
 from mtp.inference.predictor import TRAINED
-from mtp.models import mtp_nasnet
+from mtp.models import trunks
 from mtp.processes import lock
 from mtp.processes.signals import Stop
 from mtp.runtime.checkpoint import CheckpointError, Checkpoints
@@ -41,7 +41,7 @@ def _train(config: Config, workdir: Path, stop: Stop, allow_overlap: bool) -> No
     built = experiment.prepare(config)
     notes = plan.check(built.predictor, built.dataset)
     # before any work on the pictures, since a download may fail
-    origin = mtp_nasnet.origin(config.model)
+    origin = trunks.origin(config.model)
     announce(built, notes)
     trained = picture_hashes(built.dataset, built.dataset.indices("train"))
     refuse_overlap(built.dataset, config, trained, allowed=allow_overlap)
@@ -110,7 +110,7 @@ def announce(built: Training, notes: Sequence[str]) -> None:
             flush=True,
         )
         return
-    if c.input.order == "buckets":
+    if c.input.order == "buckets" and c.input.fit == "warp":
         middle, high = buckets.distortion(d.sizes[d.indices("train")], c.input.sizes)
         print(
             f"training warps aspect ratios by a factor of {middle:.3f} (median), {high:.3f} (95th percentile)"

@@ -166,10 +166,11 @@ class Several:
 
 @dataclasses.dataclass(frozen=True)
 class OneOrSeveral(Several):
-    """One of some choices, or a tuple of several."""
+    """One of some choices, or a tuple of several, which may be the same."""
 
     def accepts(self, value: Any) -> bool:
-        return self.of.accepts(value) or super().accepts(value)
+        several = isinstance(value, tuple) and len(value) > 0 and all(map(self.of.accepts, value))
+        return several or self.of.accepts(value)
 
     def says(self) -> str:
         return f"{self.of.says()}, or a tuple of several"

@@ -39,6 +39,16 @@ def _outside_range(c: Any) -> bool:
     return c.loss.learn_sigma and any(not low <= value <= high for value in c.loss.log_sigma)
 
 
+# networks whose inputs are squares, and the size rules of their evaluation
+SQUARES = {"dcnn": ("warp", "crop", "pad"), "dma_net": ("crop",)}
+
+
+def _has_other_rules(network: str, *rules: str) -> bool:
+    return network in SQUARES and any(
+        rule.partition("=")[0] not in SQUARES[network] for rule in rules if rule
+    )
+
+
 CONFLICTS = (
     Conflict(
         ("data.name", "data.dir"),
@@ -90,6 +100,43 @@ CONFLICTS = (
         ("model.trunks", "model.columns"),
         lambda c: c.model.trunks not in (1, len(c.model.columns)),
         "model.trunks must be 1, or as many as the columns {c.model.columns}; it is {c.model.trunks}",
+    ),
+    Conflict(
+        ("model.name", "input.order"),
+        lambda c: c.model.name in SQUARES and c.input.order == "native",
+        "model.name={c.model.name} looks at squares of input.sizes: input.order must be buckets or cycle, not native",
+    ),
+    Conflict(
+        ("model.name", "input.sizes"),
+        lambda c: c.model.name in SQUARES and any(height != width for height, width in c.input.sizes),
+        "model.name={c.model.name} looks at squares: input.sizes must be squares, for instance ((224, 224),); they are "
+        "{c.input.sizes}",
+    ),
+    Conflict(
+        ("model.name", "input.fit"),
+        lambda c: c.model.name == "dma_net" and c.input.fit != "crop",
+        "model.name=dma_net cuts patches of pictures as they are: input.fit must be crop, not {c.input.fit}",
+    ),
+    Conflict(
+        ("model.name", "eval.size", "eval.also_size"),
+        lambda c: _has_other_rules(c.model.name, c.eval.size, c.eval.also_size),
+        "model.name={c.model.name} looks at squares of side S: eval.size and eval.also_size must be crop=S, of dcnn "
+        "also warp=S or pad=S; they are {c.eval.size!r} and {c.eval.also_size!r}",
+    ),
+    Conflict(
+        ("model.name", "model.style_column", "model.tasks"),
+        lambda c: (
+            c.model.name == "dcnn"
+            and c.model.style_column != "none"
+            and ("style" not in c.model.tasks or len(c.model.tasks) == 1)
+        ),
+        "model.style_column={c.model.style_column} needs style and another task in model.tasks; they are "
+        "{c.model.tasks}",
+    ),
+    Conflict(
+        ("model.grids",),
+        lambda c: len(set(c.model.grids)) < len(c.model.grids),
+        "model.grids must have each number once; it is {c.model.grids}",
     ),
     Conflict(
         ("loss.log_sigma",),
@@ -149,6 +196,42 @@ IDLE = (
             c.input.order == "native" and "trained" not in (c.eval.size, c.eval.also_size, c.input.size)
         ),
         "with input.order=native only the size rule trained reads it",
+    ),
+    Idle(
+        (
+            "model.columns",
+            "model.levels",
+            "model.trunks",
+            "model.fcn_hidden",
+            "model.fcn_average",
+            "model.spp_bins",
+            "model.spp_pool",
+            "model.heads",
+        ),
+        lambda c: c.model.name != "mtp_nasnet",
+        "only model.name=mtp_nasnet has columns",
+    ),
+    Idle(("model.dropout",), lambda c: c.model.name != "nima", "only model.name=nima has dropout"),
+    Idle(
+        ("model.patches", "model.bags", "model.patch_pool"),
+        lambda c: c.model.name != "dma_net",
+        "only model.name=dma_net looks at bags of patches",
+    ),
+    Idle(
+        ("model.share_columns", "model.style_column"),
+        lambda c: c.model.name != "dcnn",
+        "only model.name=dcnn has a global and a local column",
+    ),
+    Idle(
+        ("model.grids", "model.combine", "model.scenes"),
+        lambda c: c.model.name != "mna_cnn",
+        "only model.name=mna_cnn pools on grids",
+    ),
+    Idle(("model.scenes",), lambda c: c.model.combine != "scene", "model.combine is not scene"),
+    Idle(
+        ("model.dense_hidden",),
+        lambda c: c.model.name not in ("dma_net", "dcnn", "mna_cnn"),
+        "only dma_net, dcnn and mna_cnn have a hidden dense layer",
     ),
     Idle(
         ("model.fcn_hidden", "model.fcn_average"), lambda c: "fcn" not in c.model.columns, "no column is fcn"

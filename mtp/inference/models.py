@@ -2,13 +2,20 @@
 
 from collections.abc import Callable, Mapping
 
+from mtp.baselines import dcnn, dma_net, mna_cnn, nima
 from mtp.config import Config
 from mtp.inference.facts import Facts
 from mtp.models import mtp_nasnet
 from mtp.models.model import Model
 
 # (config.model, K ratings, S styles) -> the network
-MODELS: Mapping[str, Callable[[Config, int, int], Model]] = {"mtp_nasnet": mtp_nasnet.build}
+MODELS: Mapping[str, Callable[[Config, int, int], Model]] = {
+    "mtp_nasnet": mtp_nasnet.build,
+    "nima": nima.build,
+    "dma_net": dma_net.build,
+    "dcnn": dcnn.build,
+    "mna_cnn": mna_cnn.build,
+}
 
 
 def build_model(config: Config, facts: Facts) -> Model:

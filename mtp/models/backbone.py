@@ -15,7 +15,7 @@ The contract of maps on canvases, which `tests/models/test_backbones.py` holds e
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -25,6 +25,8 @@ from mtp.models.model import PictureSizes, Variables, every_line, no_published_w
 from mtp.ops.canvas import Sizes
 
 Pixels = Float[Array, "B H W 3"]
+# a trunk's maps from the first to the last, and their sizes
+Levels = Sequence[tuple[Float[Array, "B _ _ _"], Sizes]]
 
 
 def from_scratch(weights: str) -> dict[str, Any]:

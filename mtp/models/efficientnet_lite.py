@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, UInt8
 
+from mtp.models.backbone import Levels
 from mtp.models.layers import (
     BatchNorm,
     BatchStatistics,
@@ -26,7 +27,6 @@ from mtp.ops.canvas import Sizes, halved_sizes, masked
 
 Map = Float[Array, "B H W C"]
 Output = Float[Array, "B h w F"]
-Levels = tuple[tuple[Float[Array, "B _ _ _"], Sizes], ...]
 SIX = 6.0  # of ReLU6
 STEM, TOP = 32, 1280  # channels, of every size
 

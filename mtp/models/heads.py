@@ -11,19 +11,36 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from mtp import tasks
+from mtp.config import Config, ConfigError
+from mtp.models.backbone import Levels
 from mtp.models.layers import Pointwise
 from mtp.ops.canvas import Sizes
 from mtp.ops.pyramid import Pool, global_average, global_deviation, spatial_pyramid
 
 Map = Float[Array, "B H W C"]
-Levels = Sequence[
-    tuple[Float[Array, "B _ _ _"], Sizes]
-]  # the trunk's maps from the first to the last, and their sizes
 Logits = dict[str, Float[Array, "B _"]]
 Average = Literal["logits", "softmax"]
 
 # a tenth of LeCun's deviation: logits begin near their biases, not as confident guesses to be unlearned first
 SMALL = nn.initializers.variance_scaling(0.01, "fan_in", "truncated_normal")
+
+
+def outputs_of(config: Config, ratings: int, styles: int) -> dict[str, int]:
+    """Number of logits of each task of `config.model` for K ratings and S styles; a task that has nothing to learn is
+    dropped.
+
+    Errors: ConfigError where that leaves no task.
+    """
+    outputs = tasks.outputs(tuple(config.tasks), ratings, styles)
+    if not outputs:
+        raise ConfigError(f"model.tasks must hold a task that the data has labels for; it is {config.tasks}")
+    return outputs
+
+
+def dense_layers(features: Float[Array, "B F"], outputs: Mapping[str, int]) -> Logits:
+    """A dense layer a task, under its name. To be called inside a module, whose parameters they join."""
+    return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in outputs.items()}
 
 
 class GapColumn(nn.Module):
@@ -86,7 +103,7 @@ class SppColumn(nn.Module):
     def __call__(self, x: Map, sizes: Sizes) -> Logits:
         features = spatial_pyramid(x.astype(jnp.float32), sizes, self.bins, self.pool)
         self.sow("intermediates", "features", features)
-        return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in self.outputs.items()}
+        return dense_layers(features, self.outputs)
 
 
 class LevelsColumn(nn.Module):
@@ -106,7 +123,7 @@ class LevelsColumn(nn.Module):
         ]
         features = jnp.concatenate(pooled, axis=-1)
         self.sow("intermediates", "features", features)
-        return {task: nn.Dense(n, kernel_init=SMALL, name=task)(features) for task, n in self.outputs.items()}
+        return dense_layers(features, self.outputs)
 
 
 class Cascade(nn.Module):
@@ -127,14 +144,20 @@ class Cascade(nn.Module):
 
 
 def starting_at(columns: Mapping[str, Any], histogram: Sequence[float]) -> dict[str, Any]:
-    """The columns' parameters with a distribution that begins at this histogram of K ratings for every picture."""
+    """The columns' parameters with a distribution that begins at this histogram of K ratings for every picture.
+
+    What has no last layer with a bias for it, such as the cascade, stays as it is.
+    """
     logits = np.log(np.maximum(np.asarray(histogram, np.float32), 1e-4))
 
     def started(column: Mapping[str, Any]) -> dict[str, Any]:
         # an array of its own each: they are donated
         return {**column, "distribution": {**column["distribution"], "bias": jnp.array(logits)}}
 
-    return {name: column if name == "cascade" else started(column) for name, column in columns.items()}
+    return {
+        name: started(column) if "bias" in column.get("distribution", {}) else column
+        for name, column in columns.items()
+    }
 
 
 def mean_logits(columns: list[Logits]) -> Logits:

@@ -95,7 +95,7 @@ class Model:
         return logits, dict(changed).get("batch_stats", {})
 
     def details(self, variables: Variables, inputs: Inputs) -> dict[str, Any]:
-        """What the network sows on its way, by module and name (for MTP-NasNet see `MTPNasNet`)."""
+        """What the network sows on its way, by module and name (see its module)."""
         sown: Any = self.module.apply(variables, inputs, None, mutable=["intermediates"])[1]
         return _first_values(sown.get("intermediates", {}))
 

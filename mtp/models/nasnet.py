@@ -9,13 +9,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from mtp.models.backbone import Levels
 from mtp.models.cells import NORMAL, REDUCTION, Cell, CellTable
 from mtp.models.layers import BatchNorm, BatchStatistics, ConvNorm, StemConv
 from mtp.models.recompute import applied
 from mtp.ops.canvas import Sizes, masked
 
 Map = Float[Array, "B h w C"]
-Levels = tuple[tuple[Float[Array, "B _ _ _"], Sizes], ...]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -172,6 +172,7 @@ def training_view(config: Config, model: Model) -> View:
         fit=FITS[c.fit],
         horizontal_flip=c.horizontal_flip,
         vertical_flip=c.vertical_flip,
+        training=True,
     )
     return model.view(canvas)
 

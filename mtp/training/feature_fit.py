@@ -62,8 +62,10 @@ def refuse_others(experiment: Training) -> None:
     if experiment.model.last_layers is None:
         c = experiment.config.model
         raise ConfigError(
-            "train.method=features needs logits that are linear in features of a picture: model.columns among gap, spp "
-            f"and levels, and model.heads=parallel; they are {c.columns} and {c.heads}"
+            "train.method=features needs logits that are linear in features of a picture: model.name=mtp_nasnet with "
+            "model.columns among gap, spp and levels, and model.heads=parallel; nima; or dma_net or dcnn with "
+            f"model.dense_hidden=0 and model.style_column=none. It is {c.name} with model.columns={c.columns}, "
+            f"model.heads={c.heads} and model.dense_hidden={c.dense_hidden}"
         )
 
 

@@ -30,6 +30,11 @@ FILES = sorted((Path(__file__).parents[2] / "configs").glob("*.py"))
 KNOWN = known()
 
 
+# networks that look at squares, as far as the options must say so
+RAPID = {"model__name": "dcnn", "input__sizes": ((40, 40),), "eval__size": "warp=40"}
+BAGS = {**RAPID, "model__name": "dma_net", "input__fit": "crop", "eval__size": "crop=40"}
+
+
 def values(**changes):
     """The defaults, which lack nothing but a folder, with changes: loss__emd_r=1."""
     named = {name.replace("__", "."): value for name, value in changes.items()}
@@ -61,8 +66,9 @@ def just_outside(kind):
         case Choice():
             return ["no such choice", None]
         case Several():
-            alone = "no such choice" if isinstance(kind, OneOrSeveral) else kind.of.values[0]
-            return [(), (kind.of.values[0],) * 2, ("no such choice",), alone]
+            first = kind.of.values[0]
+            once = [] if isinstance(kind, OneOrSeveral) else [first, (first, first)]
+            return [(), ("no such choice",), "no such choice", *once]
         case Tuple():
             inside = [(entry,) * (kind.length or 1) for entry in just_outside(kind.of)]
             return [(), 1, *inside]
@@ -95,7 +101,7 @@ def test_limits_themselves_can_be(name):
 
 
 def test_every_record_is_complete():
-    assert len(OPTIONS) == 93
+    assert len(OPTIONS) == 103
     assert set(flat(get_config())) == set(OPTIONS)
     assert {name for name, o in OPTIONS.items() if isinstance(o.kind, Named)} == set(KNOWN)
     for option in OPTIONS.values():
@@ -180,6 +186,17 @@ def test_any_subset_of_the_tasks_can_be_trained(size):
         ({"optim__accumulate": 3}, "input.batch_size must divide by optim.accumulate = 3"),
         ({"run__devices": 3}, "input.batch_size must divide by"),
         ({"model__trunks": 3}, "model.trunks must be 1, or as many as the columns"),
+        ({**RAPID, "input__order": "native"}, "input.order must be buckets or cycle, not native"),
+        ({**RAPID, "input__sizes": ((40, 40), (40, 48))}, "must be squares, for instance ((224, 224),); they are ((40"),
+        ({**RAPID, "model__name": "dma_net", "eval__size": "crop=40"}, "input.fit must be crop, not warp"),
+        ({**RAPID, "eval__size": "native"}, "of dcnn also warp=S or pad=S; they are 'native' and ''"),
+        ({**RAPID, "eval__also_size": "long=40"}, "they are 'warp=40' and 'long=40'"),
+        ({**BAGS, "eval__also_size": "warp=40"}, "model.name=dma_net looks at squares of side S"),
+        (
+            {**RAPID, "model__style_column": "joint", "model__tasks": ("distribution",)},
+            "model.style_column=joint needs style and another task in model.tasks; they are ('distribution',)",
+        ),
+        ({"model__grids": (2, 1, 2)}, "model.grids must have each number once; it is (2, 1, 2)"),
         ({"loss__log_sigma": (0.5,) * 4}, "loss.log_sigma must have no more values than there are tasks"),
         ({"loss__log_sigma_range": (1.0, 1.0)}, "loss.log_sigma_range must ascend"),
         ({"loss__learn_sigma": True, "loss__log_sigma": (0.0, 0.0, 3.0)}, "loss.log_sigma must begin within"),
@@ -205,6 +222,11 @@ def test_options_that_exclude_one_another(changes, message):
         {"eval__size": "long=32", "eval__also_size": "long=1000"},
         {"eval__size": "warp=96", "eval__also_size": "area=1024", "input__fit": "crop"},
         {"input__order": "native", "input__size": "area=50000"},
+        {"model__backbone": ("tiny", "tiny")},
+        RAPID,
+        {**RAPID, "eval__also_size": "pad=64", "model__style_column": "frozen", "input__order": "cycle"},
+        BAGS,
+        {"model__name": "nima", "eval__size": "native"},
     ],
     ids=str,
 )
@@ -228,6 +250,15 @@ def test_a_wrong_value_is_told_once_and_not_again_by_the_rules():
         ({"loss__style_factor": 0.1, "model__tasks": ("distribution", "style")}, []),
         ({"model__spp_pool": "average", "model__columns": ("gap",)}, ["model.spp_pool"]),
         ({"data__demo_seed": 1}, ["data.demo_seed"]),
+        ({"model__name": "nima", "model__columns": ("gap",), "model__dropout": 0.5}, ["model.columns"]),
+        (
+            {"model__dropout": 0.5, "model__bags": 3, "model__share_columns": True},
+            ["model.dropout", "model.bags", "model.share_columns"],
+        ),
+        ({"model__dense_hidden": 0}, ["model.dense_hidden"]),
+        ({**BAGS, "model__dense_hidden": 0, "model__grids": (2,)}, ["model.grids"]),
+        ({"model__name": "mna_cnn", "model__grids": (2,), "model__scenes": 3}, ["model.scenes"]),
+        ({"model__name": "mna_cnn", "model__combine": "scene", "model__scenes": 3}, []),
         ({"input__canvases": 3}, ["input.canvases"]),
         ({"input__fit": "crop"}, []),
         ({"input__fit": "pad", "input__order": "native"}, ["input.fit"]),

@@ -25,17 +25,21 @@ def warp(picture: Picture, height: int, width: int, where: tuple[float, float] =
 
 def crop(picture: Picture, height: int, width: int, where: tuple[float, float] = MIDDLE) -> Picture:
     """A window of the picture as it is; one that is too small for it is enlarged first, isotropically."""
-    scale = max(1.0, height / picture.shape[0], width / picture.shape[1])
-    if scale > 1:
-        picture = images.resize(
-            picture,
-            *(max(w, round(n * scale)) for w, n in zip((height, width), picture.shape[:2], strict=True)),
-        )
+    picture = at_least(picture, height, width)
     top, left = (
         round(share * (side - wanted))
         for share, side, wanted in zip(where, picture.shape[:2], (height, width), strict=True)
     )
     return picture[top : top + height, left : left + width]
+
+
+def at_least(picture: Picture, height: int, width: int) -> Picture:
+    """The picture as it is; one that is too small is enlarged, isotropically."""
+    scale = max(1.0, height / picture.shape[0], width / picture.shape[1])
+    if scale == 1:
+        return picture
+    sides = zip((height, width), picture.shape[:2], strict=True)
+    return images.resize(picture, *(max(wanted, round(side * scale)) for wanted, side in sides))
 
 
 def pad(picture: Picture, height: int, width: int, where: tuple[float, float] = MIDDLE) -> Picture:

@@ -71,7 +71,8 @@ class Canvas:
 
     rule: the size that a picture gets where the plan of batches does not say it. fit: how it gets it. reads: lines that
     the network never reads are left out. Augmentation: mirrored where chance says so, and turned with its batch; a
-    window of a crop lies anywhere in training, in the middle else.
+    window of a crop lies anywhere in training, in the middle else. training: whether it fills batches of the training,
+    for views around this one that then give other arrays.
     """
 
     rule: SizeRule
@@ -79,6 +80,7 @@ class Canvas:
     fit: Fit = warp
     horizontal_flip: bool = False
     vertical_flip: bool = False
+    training: bool = False
 
     def sizes(self, own: np.ndarray) -> np.ndarray:
         return np.array([self.rule.of((int(h), int(w))) for h, w in own], np.int32).reshape(-1, 2)
@@ -94,7 +96,7 @@ class Canvas:
 
     def write(self, slot: Arrays, picture: np.ndarray, size: Shape, draw: Draw | None) -> None:
         picture = self.fit(picture, *size, self._window(draw))
-        place(slot, picture if draw is None else self._augmented(picture, draw), self.reads)
+        place(slot, self.augmented(picture, draw), self.reads)
 
     def _window(self, draw: Draw | None) -> tuple[float, float]:
         if draw is None or self.fit is not crop:
@@ -102,7 +104,10 @@ class Canvas:
         down, across = draw.generator("window").random(2)
         return float(down), float(across)
 
-    def _augmented(self, picture: np.ndarray, draw: Draw) -> np.ndarray:
+    def augmented(self, picture: np.ndarray, draw: Draw | None) -> np.ndarray:
+        """Mirrored and turned as chance says; as it is in evaluation."""
+        if draw is None:
+            return picture
         if self.horizontal_flip and draw.flips[0] < 0.5:
             picture = picture[:, ::-1]
         if self.vertical_flip and draw.flips[1] < 0.5:

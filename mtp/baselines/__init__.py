@@ -1,0 +1,1 @@
+"""Networks that the tables compare with, on any backbone and under the same protocol."""

@@ -21,7 +21,7 @@ def test_the_page_has_a_row_of_seven_cells_for_each_option():
         for line in page.markdown(known()).splitlines()
         if line.startswith("| `") and "--mode" not in line
     ]
-    assert len(rows) == 103
+    assert len(rows) == 104
     assert all(row.replace(r"\|", "").count("|") == 8 for row in rows)
 
 

@@ -45,6 +45,8 @@ CHANGES = {
     "kept_sf": ("kept", {"model.columns"}),
     "keep_aspect": ("kept", {"input.size", "eval.size"}),
     "keep_aspect_sf": ("keep_aspect", {"model.columns"}),
+    "warp_aspect": ("nasnet_wrap", {"model.aspect"}),
+    "warp_aspect_sf": ("warp_aspect", {"model.columns"}),
     "warp_native_area": ("kept", {"input.size", "eval.size"}),
     "warp_native_area_sf": ("warp_native_area", {"model.columns"}),
 }

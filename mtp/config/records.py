@@ -118,6 +118,9 @@ _RECORDS = (
            "bins a side of each level of the spatial pyramid", "section 3.2"),
     Option("model.spp_pool", "max", Choice("max", "average"), TRAINING,
            "over the cells of a bin"),
+    Option("model.aspect", False, Boolean(), TRAINING,
+           "the columns also see ln(width / height) of the picture as it was, and its absolute value: two channels of "
+           "the last map"),
     Option("model.heads", "parallel", Choice("parallel", "cascade"), TRAINING,
            "cascade: style feeds class, both feed the distribution (Fig. 3)"),
     Option("model.dense_hidden", 256, Integer(0), TRAINING,

@@ -206,6 +206,7 @@ IDLE = (
             "model.fcn_average",
             "model.spp_bins",
             "model.spp_pool",
+            "model.aspect",
             "model.heads",
         ),
         lambda c: c.model.name != "mtp_nasnet",

@@ -10,14 +10,17 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from mtp.config import Config, ConfigError
+from mtp.data.batches.views import WithAspect
 from mtp.models import heads
 from mtp.models.backbone import Levels
 from mtp.models.heads import ColumnOptions, Columns
 from mtp.models.layers import BatchStatistics
-from mtp.models.model import Inputs, LastLayers, Logits, Model, Variables, example_canvas
+from mtp.models.model import Inputs, LastLayers, Logits, Model, Variables, example_canvas, same_view
 from mtp.models.trunks import FIRST, Trunks, names_of
+from mtp.ops.canvas import masked
 
 
 class MTPNasNet(nn.Module):
@@ -26,6 +29,8 @@ class MTPNasNet(nn.Module):
     outputs: number of outputs of each task: K ratings, 2, S styles.
     levels: of each backbone the last ones, which the column `levels` pools.
     sets: of trunks; the first one serves every column that has none of its own.
+    aspect: with the input "aspect" (B, 1), ln(width / height) of the pictures as they were; it and its absolute value
+    are two more channels of the last map.
     Sown as "intermediates": "map" (B, h, w, C) and "map_sizes" (B, 2) of the first trunk; by the columns that have
     logits of each cell, "cells" (B, h, w, outputs) by task; by those that pool first, "features" (B, F).
     """
@@ -37,6 +42,7 @@ class MTPNasNet(nn.Module):
     cascade: bool = False
     levels: int = 1
     sets: tuple[str, ...] = FIRST
+    aspect: bool = False
 
     @nn.compact
     def __call__(self, inputs: Inputs, statistics: BatchStatistics | None = None) -> Logits:
@@ -48,7 +54,17 @@ class MTPNasNet(nn.Module):
         x, sizes = found[self.columns[0]][-1]
         self.sow("intermediates", "map", x)
         self.sow("intermediates", "map_sizes", sizes)
+        if self.aspect:
+            found = {column: with_aspect(levels, inputs["aspect"]) for column, levels in found.items()}
         return Columns(self.columns, self.outputs, self.options, self.cascade, name="heads")(found)
+
+
+def with_aspect(levels: Levels, aspect: Float[Array, "B 1"]) -> Levels:
+    """The levels, with the aspect ratio's logarithm and its absolute value in every cell of the last map."""
+    *others, (x, sizes) = levels
+    both = jnp.concatenate([aspect, jnp.abs(aspect)], axis=-1).astype(x.dtype)[:, None, None]
+    numbers = jnp.broadcast_to(both, (*x.shape[:3], 2))
+    return (*others, (jnp.concatenate([x, masked(numbers, sizes)], axis=-1), sizes))
 
 
 def build(config: Config, ratings: int, styles: int) -> Model:
@@ -75,6 +91,7 @@ def build(config: Config, ratings: int, styles: int) -> Model:
         cascade=config.heads == "cascade",
         levels=config.levels,
         sets=sets,
+        aspect=config.aspect,
     )
 
     def begin(params: Any, histogram: Sequence[float]) -> Any:
@@ -97,10 +114,13 @@ def build(config: Config, ratings: int, styles: int) -> Model:
     return Model(
         module=module,
         outputs=outputs,
-        example=example_canvas,
+        example=lambda: (
+            {**example_canvas(), "aspect": jnp.zeros((1, 1))} if config.aspect else example_canvas()
+        ),
         groups={"heads": "heads"} | trunks.groups(sets),
         min_side=trunks.min_side,
         reads=trunks.reads,
+        view=WithAspect if config.aspect else same_view,
         begin=begin,
         load=load,
         last_layers=LastLayers(features, replaced) if linear else None,

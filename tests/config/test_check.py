@@ -101,7 +101,7 @@ def test_limits_themselves_can_be(name):
 
 
 def test_every_record_is_complete():
-    assert len(OPTIONS) == 103
+    assert len(OPTIONS) == 104
     assert set(flat(get_config())) == set(OPTIONS)
     assert {name for name, o in OPTIONS.items() if isinstance(o.kind, Named)} == set(KNOWN)
     for option in OPTIONS.values():

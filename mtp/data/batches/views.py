@@ -115,6 +115,28 @@ class Canvas:
         return np.rot90(picture, draw.turns)
 
 
+@dataclasses.dataclass(frozen=True)
+class WithAspect:
+    """A canvas, and "aspect" (1,) float32: ln(width / height) of the picture as it was, before any warp."""
+
+    canvas: Canvas
+
+    def sizes(self, own: np.ndarray) -> np.ndarray:
+        return self.canvas.sizes(own)
+
+    def occupied(self, sizes: np.ndarray) -> np.ndarray:
+        return self.canvas.occupied(sizes)
+
+    def spec(self, canvas: Shape) -> dict[str, Spec]:
+        return {**self.canvas.spec(canvas), "aspect": Spec((1,), np.dtype(np.float32))}
+
+    def write(self, slot: Arrays, picture: np.ndarray, size: Shape, draw: Draw | None) -> None:
+        self.canvas.write(slot, picture, size, draw)
+        height, width = picture.shape[:2]
+        turned = draw is not None and draw.turns % 2
+        slot["aspect"][0] = math.log(height / width if turned else width / height)
+
+
 def place(slot: Arrays, picture: np.ndarray, reads: Reads) -> None:
     """A picture (h, w, 3) into the bottom-right corner of a slot's "images" (H, W, 3), and its "sizes" (2,)."""
     height, width = reads(np.array([picture.shape[:2]]))[0]

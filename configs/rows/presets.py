@@ -44,6 +44,7 @@ def _ours() -> Config:
 def _frozen() -> Config:
     c = votes()
     c.model.backbone = "lite0"
+    c.model.dense_hidden = 0  # of the baselines: what is fitted is linear
     return c
 
 

@@ -2,8 +2,9 @@
 
 Its essential parts are the histogram as output and the earth mover's distance as loss (`mtp.tasks.losses.emd`); here it
 has the other tasks too. In training the picture is brought to 8/7 of the batch's size (256 for 224) and seen through a
-random window of that size; in evaluation it is brought to the size itself. The paper's set-up is input.sizes=((224, 224),),
-input.fit=warp and eval.size=warp=224. Every size rule can be evaluated, since global average pooling takes any size.
+random window of that size; in evaluation it is brought to the size itself. The paper's set-up is
+input.sizes=((224, 224),), input.fit=warp and eval.size=warp=224. Every size rule can be evaluated, since global average
+pooling takes any size.
 
 Dropout of the C pooled features is part of the inputs and not of the step, so that a batch stays a pure function of the
 seed and the step: the view gives each slot factors of 0 (with probability `model.dropout`) or 1 / (1 - dropout) in

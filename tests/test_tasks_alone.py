@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 SUBSETS = {
     ("two_category",): ("two_category_accuracy", True, {"truth", "high"}),
     ("style",): ("map", True, {"truth", "styles"}),
-    ("distribution", "style"): ("emd_r2", False, {"histogram", "mean", "truth", "styles"}),
+    ("distribution", "style"): ("emd_r2", False, {"histogram", "rating", "mean", "truth", "styles"}),
 }
 COLUMNS = {
     "distribution": lambda name: re.fullmatch(r"pred_\d|pred_mean|pred_std|share_above", name) is not None,

@@ -21,8 +21,8 @@ from mtp.files import DamagedFileError, read_json, replacing, write_json
 FORMAT = 1
 # of results.json
 KEPT = (
-    "split", "seed", "step", "eval_size", "mean_histogram", "threshold", "delta", "pkl_floor", "bootstrap", "groups",
-    "versions", "demo_code", "weights", "config", "rows",
+    "split", "seed", "step", "eval_size", "pixels", "mean_histogram", "threshold", "delta", "pkl_floor", "bootstrap",
+    "groups", "versions", "demo_code", "weights", "config", "rows",
 )  # fmt: skip
 TASKS = {"distribution": "predicted", "two_category": "p_high"}  # and the arrays of their predictions
 Lines = Sequence[Mapping[str, str]]

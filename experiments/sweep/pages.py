@@ -11,7 +11,7 @@ from mtp.evaluation.metrics import METRICS
 from mtp.report.comparison import claim_cells
 from mtp.report.tables import COLUMNS, aligned, grid, legend, number
 
-SHOWN = (*COLUMNS, "two_category_accuracy")
+SHOWN = (*COLUMNS, "two_category_accuracy", "two_category_accuracy_delta")
 NOTHING = "no seed of any row is finished yet"
 HEADER = ["job", "state", "why"]
 

@@ -34,9 +34,11 @@ def report(
     for rule, suffix in workdirs.suffixes(config).items():
         predicted = functools.partial(predictor.predict, dataset, rule=rule, canvases=canvases)
         predictions = predicted(indices)
+        seen = predictor.view(rule).occupied(predictor.sizes(dataset, indices, rule))
         content = results.assemble(
             dataset, predictions, facts, config, elsewhere=predicted(more) if len(more) else None,
             split=config.eval.split, size_rule=rule, step=step, finished=finished, origin=origin, notes=notes,
+            pixels=float(seen.prod(axis=1).mean()),
         )  # fmt: skip
         columns.write(
             folder / f"predictions{suffix}.csv", results.prediction_columns(dataset, predictions, facts)

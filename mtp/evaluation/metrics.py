@@ -172,6 +172,10 @@ _RECORDS = (
         "share with [p_high > 1/2] = [mean_y > threshold]", "Section 4.3, of the head that Eq. 3 trains",
     ),
     Metric(
+        "two_category_accuracy_delta", "picture", "high", "high", two_category_accuracy,
+        "as two_category_accuracy, of the pictures with |mean_y - threshold| > delta", "Section 4.3", _clear,
+    ),
+    Metric(
         "map", "style", "styles", "high", lambda s: precisions(s.styles, s.predicted_styles),
         "mean over styles of ap_STYLE = sum over falling scores of (recall step) x precision", "Murray et al. 2012",
         _labelled,

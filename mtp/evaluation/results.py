@@ -31,11 +31,13 @@ def assemble(
     finished: bool,
     origin: Mapping[str, Any],
     notes: Sequence[str],
+    pixels: float,
 ) -> dict[str, Any]:
     """results.json: metric rows and everything that the numbers depend on.
 
     origin: of the loaded weights. elsewhere: of style-test pictures outside the split. finished: whether the training
-    reached its last step. notes: what was done to pictures, beside what the data set itself says.
+    reached its last step. notes: what was done to pictures, beside what the data set itself says. pixels: that the
+    network looks at, mean of the split's pictures.
     """
     style_sets = [predictions, elsewhere] if elsewhere else [predictions]
     used = criteria(dataset, facts, config)
@@ -58,6 +60,7 @@ def assemble(
         "predicted_threshold": facts.threshold,
         "delta": used.delta,
         "eval_size": size_rule,
+        "pixels": pixels,
         "skipped": [*dataset.skipped, *notes],
         "config": json.loads(config.to_json()),
         "versions": versions(),

@@ -52,7 +52,7 @@ def predictions_of(tasks):
 def test_a_table_has_what_the_tasks_define_and_nothing_else(tasks, dataset, config):
     content = assemble(
         dataset, predictions_of(tasks), FACTS, config, split="test", size_rule="native", step=1, finished=True,
-        origin={}, notes=(),
+        origin={}, notes=(), pixels=1.0,
     )  # fmt: skip
     model, *references = content["rows"]
     labels = set().union({"truth"}, *(NEEDS[task] for task in tasks))

@@ -112,26 +112,46 @@ void shift_and_clip(float* x, int64_t pixels, const Taps& shift, float ceiling) 
 }
 
 // Rows of the expanded map with the zeros around them: `count` from row `first` of the slot on, into rows from `index`
-// on of the padded ones. Each is computed where the slot has it.
+// on of the padded ones; `place` has room for `count` rows of both maps.
+//
+// A product takes several pixels at once, and at the end of a row some of them twice: narrow rows are multiplied as one.
 void expand(const Slot& slot, int64_t first, int64_t count, const Residual& residual, float ceiling,
-            const Padded& padded, int64_t index) {
+            const Padded& padded, int64_t index, float* place) {
+  constexpr int64_t kNarrow = 96;  // pixels
   const Matrix& matrix = *residual.expansion;
-  const int64_t channels = matrix.channels, features = matrix.features;
-  const int64_t before = (padded.before + slot.left) * features, columns = slot.width - slot.left;
+  const int64_t channels = matrix.channels, features = matrix.features, columns = slot.width - slot.left;
+  const int64_t before = (padded.before + slot.left) * features, length = columns * features;
+  const int64_t top = std::clamp(slot.top, first, first + count);
+  const int64_t bottom = std::clamp(slot.height, top, first + count);
   const Vector most = Vector{} + ceiling;
+  const float* whole = nullptr;  // the expanded rows, one behind the other
+  if (columns < kNarrow && bottom > top) {
+    const float* from = slot.row(top, channels) + slot.left * channels;
+    float* const to = place + (bottom - top) * columns * channels;
+    if (slot.left > 0) {
+      for (int64_t h = top; h < bottom; ++h)
+        std::copy_n(slot.row(h, channels) + slot.left * channels, columns * channels,
+                    place + (h - top) * columns * channels);
+      from = place;
+    }
+    multiply({from, channels, columns}, bottom - top, matrix, residual.expanded, nullptr, to, 0);
+    whole = to;
+  }
   for (int64_t q = 0; q < count; ++q) {
-    const float* from = slot.row(first + q, channels);
+    const int64_t h = first + q;
     float* const to = padded.data + (index + q) * padded.row();
-    if (!from) {
+    if (h < top || h >= bottom) {
       std::fill_n(to, padded.row(), 0.0f);
       continue;
     }
     std::fill_n(to, before, 0.0f);
     float* const inside = to + before;
-    float* const end = inside + columns * features;
-    multiply({from + slot.left * channels, channels, columns}, 1, matrix, residual.expanded, nullptr, inside, 0);
-    for (float* x = inside; x != end; x += kLanes) store(x, rectified(load(x), most));
-    std::fill(end, to + padded.row(), 0.0f);
+    if (!whole)
+      multiply({slot.row(h, channels) + slot.left * channels, channels, columns}, 1, matrix, residual.expanded, nullptr,
+               inside, 0);
+    const float* const row = whole ? whole + (h - top) * length : inside;
+    for (int64_t t = 0; t < length; t += kLanes) store(inside + t, rectified(load(row + t), most));
+    std::fill(inside + length, to + padded.row(), 0.0f);
   }
 }
 
@@ -156,14 +176,16 @@ void inverted_residual(ffi::ThreadPool& pool, const Shape& s, const float* x, in
     if (part.rows == 0) return;
     const int64_t blocks = ceil_div(part.rows, most), rows = ceil_div(part.rows, blocks);
     const int64_t count = (rows - 1) * s.stride + s.window, filtered_row = part.columns * pixel;
-    const Padded padded = layout.in(scratch(count * layout.row() + rows * filtered_row));
+    const int64_t pixels = count * (s.width - slot.left);
+    const Padded padded = layout.in(scratch(count * layout.row() + rows * filtered_row + pixels * (channels + pixel)));
     float* const filtered = padded.data + count * padded.row();
+    float* const place = filtered + rows * filtered_row;
     int64_t have = 0;  // rows at the beginning of the padded ones that are there already
     for (int64_t r = 0; r < part.rows; r += rows) {
       const int64_t now = std::min(rows, part.rows - r), need = (now - 1) * s.stride + s.window;
       const int64_t from = (part.first + r) * s.stride - s.top;
       if (residual.expansion) {
-        expand(slot, from + have, need - have, residual, ceiling, padded, have);
+        expand(slot, from + have, need - have, residual, ceiling, padded, have, place);
       } else {
         const Vector limit = Vector{} + ceiling;
         for (int64_t q = have; q < need; ++q)

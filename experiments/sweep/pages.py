@@ -28,7 +28,8 @@ def terminal(content: Mapping[str, Any]) -> str:
     if content["rows"]:
         blocks.append(aligned(*_cells(content, with_interval=False)))
     if content["claims"]:
-        blocks += [_claim_heading(content), aligned(*_claims(content))]
+        heading, cells = claims(content)
+        blocks += [heading, aligned(*cells)]
     lines = [f"{state} {name}" + (f": {text}" if text else "") for name, state, text in content["unfinished"]]
     return "\n\n".join([*blocks, *(["\n".join(lines)] if lines else [])])
 
@@ -38,7 +39,8 @@ def markdown(content: Mapping[str, Any]) -> str:
     blocks = [f"# {content['file']}", "\n".join(f"{line}  " for line in _caption(content))]
     blocks.append(grid(*_cells(content, with_interval=True)) if content["rows"] else NOTHING)
     if content["claims"]:
-        blocks += [_claim_heading(content), grid(*_claims(content))]
+        heading, cells = claims(content)
+        blocks += [heading, grid(*cells)]
     if content["unfinished"]:
         body = [[name, state, text.replace("\n", " ")] for name, state, text in content["unfinished"]]
         blocks += ["Not in the table:", grid(HEADER, body)]
@@ -139,7 +141,8 @@ def _claim_heading(content: Mapping[str, Any]) -> str:
     )
 
 
-def _claims(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def claims(content: Mapping[str, Any]) -> tuple[str, tuple[list[str], list[list[str]]]]:
+    """What the differences of a sweep are, and their table's header and body."""
     own = content["sweep"].compared_with
     named = [
         claim
@@ -147,4 +150,4 @@ def _claims(content: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
         else {**claim, "row": f"{claim['row']} - {claim['compared_with']}"}
         for claim in content["claims"]
     ]
-    return claim_cells(named, {claim["row"]: str(claim["seeds"]) for claim in named})
+    return _claim_heading(content), claim_cells(named, {c["row"]: str(c["seeds"]) for c in named})

@@ -29,9 +29,11 @@ class Run(NamedTuple):
 
 
 def build(file: str, sweep: Sweep, found: Sequence[State]) -> dict[str, Any]:
-    """rows (row, kind, seeds, metrics, deviations), claims, unfinished jobs, and whence it all is.
+    """rows (row, kind, seeds, metrics, deviations, pixels), claims, unfinished jobs, and whence it all is; evaluation:
+    the truth; runs: each row's by seed.
 
-    A seed counts where all of its folds are done. Where no seed of any row is complete there are no rows.
+    pixels: that the row's network looks at, mean of the test pictures; None of a reference row. A seed counts where all
+    of its folds are done. Where no seed of any row is complete there are no rows.
     """
     results = {(s.job.row, s.job.seed, s.job.fold): s.result for s in found if s.result is not None}
     folds = tuple(range(sweep.folds)) if sweep.folds else (None,)
@@ -43,13 +45,17 @@ def build(file: str, sweep: Sweep, found: Sequence[State]) -> dict[str, Any]:
         "jobs": len(found),
     }
     if not any(runs.values()):
-        return {**content, "rows": [], "claims": []}
+        return {**content, "rows": [], "claims": [], "runs": runs}
     names = (sweep.compared_with, *sweep.rows)
     row = next(name for name in names if runs.get(name))
     of_folds = [results[row, next(iter(runs[row])), fold] for fold in folds]
     evaluation, fixed = _evaluation(of_folds, sweep.seeds[0])
     rows = [_row(name, "reference", [Run(values, None)], evaluation) for name, values in fixed.items()]
-    rows += [_row(name, "row", list(seeds.values()), evaluation) for name, seeds in runs.items() if seeds]
+    rows += [
+        {**_row(name, "row", list(seeds.values()), evaluation), "pixels": _pixels(name, results)}
+        for name, seeds in runs.items()
+        if seeds
+    ]
     against = [(name, sweep.compared_with) for name in runs if name != sweep.compared_with]
     pairs = {
         (name, other): pair
@@ -60,6 +66,8 @@ def build(file: str, sweep: Sweep, found: Sequence[State]) -> dict[str, Any]:
     return {
         **content,
         "rows": rows,
+        "evaluation": evaluation,
+        "runs": runs,
         "claims": [] if means_only else _claims(pairs, evaluation, sweep.claim),
         "about": _about(of_folds, evaluation, row, results),
     }
@@ -77,6 +85,15 @@ def _pooled(parts: Sequence[Result]) -> Run:
         return np.concatenate(known) if len(known) == len(arrays) else None
 
     return Run(joined([part.predicted for part in parts]), joined([part.p_high for part in parts]))
+
+
+def _pixels(row: str, results: Found) -> float | None:
+    of_row = [result for (name, _, _), result in results.items() if name == row]
+    known = [(r.about["pixels"], len(r.votes)) for r in of_row if r.about.get("pixels") is not None]
+    if len(known) < len(of_row):
+        return None
+    pixels, pictures = zip(*known, strict=True)
+    return float(np.average(pixels, weights=pictures))
 
 
 def _evaluation(parts: Sequence[Result], seed: int) -> tuple[Evaluation, dict[str, np.ndarray]]:
@@ -113,6 +130,7 @@ def _row(name: str, kind: str, runs: Sequence[Run], evaluation: Evaluation) -> d
         "seeds": seeds,
         "metrics": cells,
         "deviations": dict(_deviations(single)),
+        "pixels": None,
     }
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, GREY = "#3b6ea5", "#555555"
+KINDS = (GREY, BLUE, "#b3562c")  # of rows, in the order of their first one
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -21,6 +22,16 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "mtp",  # the same figure is the same file
 }
 MARK: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8, "color": GREY}
+
+
+class Interval(NamedTuple):
+    """A row of a table by name and kind, with a metric's value and its interval, or None where it has none."""
+
+    name: str
+    kind: str
+    value: float
+    low: float | None
+    high: float | None
 
 
 class Rated(NamedTuple):
@@ -55,6 +66,27 @@ def histograms(
                 above = axis.get_xaxis_transform()
                 axis.text(place, 1.02, f"{mark:g} %\n{place:.2f}", transform=above, **MARK)
         axes[0].set_ylabel(ordinate)
+    return figure
+
+
+def values_with_intervals(rows: Sequence[Interval], abscissa: str, title: str) -> Figure:
+    """A line a row, the first one at the top: its value and its 95 % interval, coloured by kind. Errors: PlotError."""
+    matplotlib = _matplotlib()
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    with matplotlib.rc_context(STYLE):
+        figure = matplotlib.figure.Figure(figsize=(7.5, 1.2 + 0.3 * len(rows)), layout="constrained")
+        axis = figure.subplots()
+        for place, row in enumerate(reversed(rows)):
+            colour = KINDS[kinds.index(row.kind)]
+            if row.low is not None and row.high is not None:
+                axis.plot([row.low, row.high], [place, place], color=colour, linewidth=2, alpha=0.6)
+            axis.plot(row.value, place, "o", color=colour, markersize=5, label=row.kind)
+        axis.set_yticks(range(len(rows)), [row.name for row in reversed(rows)])
+        axis.set_xlabel(abscissa)
+        axis.set_title(title, loc="left", fontsize=10)
+        axis.grid(axis="x", alpha=0.3)
+        handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        axis.legend([handles[kind] for kind in kinds], kinds, frameon=False, loc="best")
     return figure
 
 

@@ -1,0 +1,111 @@
+"""One page of all tables and figures of finished sweeps: every number beside the printed and the published ones.
+
+    python -m experiments.report SWEEP [SWEEP ...] --out=DIR [--figures FILE.png ...]
+
+SWEEP: the folder of a sweep (docs/sweeps.md); its collected results are enough. Writes report.md, with its figures
+beside it, and report.html, which holds everything in one file. --figures: further pictures, such as fig1.png and
+fig5.png of `experiments.fig1` and `experiments.fig5`.
+"""
+
+import argparse
+import io
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.sweep import pages
+from experiments.sweep.opened import opened
+from experiments.sweep.plan import SweepError
+from experiments.tables import paper_pages
+from experiments.tables.blocks import Block, Command, Heading, Picture, Table, Text, markdown, page
+from experiments.tables.printed import PUBLISHED
+from mtp.config import ConfigError
+from mtp.files import DamagedFileError, write_text
+from mtp.processes import ending
+from mtp.report import plots
+from mtp.report.plots import Interval
+
+TITLE = "Tables and figures"
+
+
+def of_sweep(out: Path) -> list[Block]:
+    """The three tables of a sweep, its differences, what is not finished, and a figure."""
+    content = opened(out)
+    blocks: list[Block] = [Heading(1, f"{content['file']}, {out.name}")]
+    for table in paper_pages.GRIDS:
+        command = f"python -m experiments.table{table} {out}" if table > 1 else of_table(content, out)
+        blocks += [*paper_pages.blocks(content, table), Command(command)]
+    if content["claims"]:
+        heading, cells = pages.claims(content)
+        blocks += [Heading(2, "Differences"), Text([heading]), Table(*cells), Command(of_table(content, out))]
+    if content["unfinished"]:
+        body = [[name, state, text.replace("\n", " ")] for name, state, text in content["unfinished"]]
+        blocks += [Text(["Not in the tables:"]), Table(pages.HEADER, body)]
+    return [*blocks, *_figure(content, out)]
+
+
+def of_table(content: Mapping[str, Any], out: Path) -> str:
+    """The command of a sweep's own table."""
+    return f"python -m experiments.sweep table {content['file']} --out={out}"
+
+
+def _figure(content: Mapping[str, Any], out: Path) -> list[Block]:
+    claim = content["sweep"].claim
+    measured = [(row, row["metrics"][claim]) for row in content["rows"] if claim in row["metrics"]]
+    rows = [Interval(r["row"], r["kind"], c["value"], c["low"], c["high"]) for r, c in measured]
+    title = f"{content['file']}, {content['about']['pictures']} test pictures"
+    try:
+        figure = plots.values_with_intervals(rows, f"{claim}, 95 % interval", title)
+    except plots.PlotError as error:
+        return [Text([f"no figure: {error}"])]
+    file = io.BytesIO()
+    figure.savefig(file, dpi=120, format="png", metadata={"Software": None})
+    return [Picture(f"{out.name}.png", file.getvalue(), f"{claim} of every row of {content['file']}")]
+
+
+def published() -> list[Block]:
+    """What others have published on AVA."""
+    header = ["method", "SRCC", "PLCC", "accuracy, delta 0", "split", "source"]
+    body = [
+        [
+            p.method,
+            *("" if v is None else f"{v:.3f}" for v in (p.srcc, p.plcc)),
+            "" if p.accuracy is None else f"{p.accuracy / 100:.3f}",
+            p.split,
+            p.source,
+        ]
+        for p in PUBLISHED
+    ]
+    note = "Numbers on different splits of AVA, and on other data, cannot be compared."
+    return [Heading(1, "Published on AVA"), Table(header, body), Text([note])]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        "experiments.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("sweeps", type=Path, nargs="+", metavar="SWEEP", help="folders of sweeps")
+    parser.add_argument("--out", type=Path, required=True, help="folder of report.md and report.html")
+    parser.add_argument("--figures", type=Path, nargs="*", default=[], help="further PNG files")
+    given = parser.parse_args(arguments)
+    with ending.in_a_line(SweepError, ConfigError, DamagedFileError):
+        blocks: list[Block] = [Heading(1, TITLE)]
+        for out in given.sweeps:
+            blocks += of_sweep(out)
+        if given.figures:
+            blocks.append(Heading(1, "Figures"))
+            blocks += [Picture(path.name, path.read_bytes(), path.stem) for path in given.figures]
+        blocks += [*published(), Command(f"python -m experiments.report {shlex.join(arguments)}")]
+        given.out.mkdir(parents=True, exist_ok=True)
+        for block in blocks:
+            if isinstance(block, Picture):
+                (given.out / block.name).write_bytes(block.content)
+        write_text(given.out / "report.md", markdown(blocks))
+        write_text(given.out / "report.html", page(TITLE, blocks))
+        print(f"report.md and report.html lie in {given.out}")
+
+
+if __name__ == "__main__":
+    ending.run(lambda: main(sys.argv[1:]))

@@ -8,19 +8,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from configs import paper
+from configs.rows import mt_nasnet, mtp_nasnet, sf_nasnet, vd_nasnet
 from mtp.config import OPTIONS, Reach, flat, get_config
 from mtp.files import read_json
 from mtp.workdirs import UsageError
 
-TASKS = ("distribution", "two_category", "style")
-# section 4's ablations: columns, tasks, reliability weights; and how to ask for them
+# section 4's ablations, and their files in configs/rows/
 ABLATIONS = {
-    "MT-NasNet": (("gap",), TASKS, "none"),
-    "SF-NasNet": (("fcn", "spp"), ("distribution",), "none"),
-    "VD-NasNet": (("gap",), ("distribution", "two_category"), "variance"),
-    "MTP-NasNet": (("fcn", "spp"), TASKS, "variance"),
-}
-DECIDED = ("model.columns", "model.tasks", "loss.reliability")  # by the ablation
+    "MT-NasNet": mt_nasnet, "SF-NasNet": sf_nasnet, "VD-NasNet": vd_nasnet, "MTP-NasNet": mtp_nasnet,
+}  # fmt: skip
+# what tells the ablations apart; whether pictures are squares follows from it
+DECIDED = ("model.name", "model.columns", "model.tasks", "loss.reliability")
 # all that seeds of one row share, and that makes a preset
 SHARED = [name for name, option in OPTIONS.items() if option.reach is Reach.TRAINING and name != "seed"]
 
@@ -36,18 +34,22 @@ class DeepRow(NamedTuple):
 
 def label(config: Mapping[str, Any]) -> tuple[str, bool]:
     """The row's name, and whether all else is the paper's preset; config: of a workdir, by dotted name."""
-    here = (config["model.columns"], config["model.tasks"], config["loss.reliability"])
-    name = next((n for n, ablation in ABLATIONS.items() if ablation == here), None)
+    decided = {name: flat(row.get_config("paper")) for name, row in ABLATIONS.items()}
+    name = next((n for n, row in decided.items() if _alike(config, row, DECIDED)), None)
+    preset = flat(paper.get_config()) if name is None else decided[name]
     if name is None:
-        name = (
-            "+".join(config["model.columns"])
-            + ", "
-            + "+".join(config["model.tasks"])
-            + f", weights {here[2]}"
-        )
-    preset = flat(paper.get_config())
-    same = all(config.get(option) == preset[option] for option in SHARED if option not in DECIDED)
+        columns = "+".join(config["model.columns"])
+        if config.get("model.name", "mtp_nasnet") != "mtp_nasnet":
+            columns = config["model.name"]
+        name = f"{columns}, {'+'.join(config['model.tasks'])}, weights {config['loss.reliability']}"
+    same = _alike(config, preset, [option for option in (*SHARED, "eval.size") if option not in DECIDED])
     return f"{name} ({'paper' if same else 'ours'})", same
+
+
+def _alike(config: Mapping[str, Any], other: Mapping[str, Any], options: Sequence[str]) -> bool:
+    """An option that is younger than the workdir had its default there."""
+    default = flat(get_config())
+    return all(config.get(option, default[option]) == other[option] for option in options)
 
 
 def read_rows(workdirs: Sequence[Path], images: Sequence[str], test_sha256: str) -> list[DeepRow]:
@@ -111,21 +113,18 @@ def missing(rows: Sequence[DeepRow], data: str, group: str) -> dict[str, str]:
     folder += " --config.data.name=ava" if data.startswith("ava:") else ""
     folder += f" --config.data.group={group}" if group != defaults["data.group"] else ""
     result = {}
-    for name, ablation in ABLATIONS.items():
-        options = [
-            f"--config.{option}={str(value).replace(' ', '')!r}"
-            for option, value in zip(DECIDED, ablation, strict=True)
-            if value != defaults[option]
-        ]
-        ours = "demo" if data == "demo" else "ava" if data.startswith("ava:") else "votes_scratch"
-        for preset, file in (("paper", "paper"), ("ours", ours)):
-            full = f"{name} ({preset})"
+    ours = "demo" if data == "demo" else "ours" if data.startswith("ava:") else "fine_tuned"
+    for name, row in ABLATIONS.items():
+        file = row.__name__.rsplit(".", 1)[-1]
+        for shown, preset in (("paper", "paper"), ("ours", ours)):
+            full = f"{name} ({shown})"
             if full not in have:
-                command = (
-                    f"python -m mtp.main --config=configs/{file}.py {folder} {' '.join(options)}".rstrip()
-                )
                 result[full] = (
-                    f"{command} --config.seed=0 --workdir=runs/{name.split('-')[0].lower()}-{preset}-seed0"
+                    f"python -m mtp.main --config=configs/rows/{file}.py:{preset} {folder} --config.seed=0 "
+                    f"--workdir=runs/{file}-{shown}-seed0"
                 )
-    result["SANE"] = "its network is not part of this repository yet"
+    result["SANE"] = (
+        f"python -m mtp.main --config=configs/rows/sane.py:{ours} {folder} --config.seed=0 --workdir=runs/sane-seed0; "
+        "its trunk for scenes has no published weights, so that the printed SANE is another network"
+    )
     return result

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs.rows import presets
+from experiments.sweep import plan, read
 from mtp.config import ConfigError, check, flat, read_file
 from mtp.options import known
 
@@ -102,3 +103,11 @@ def test_the_side_of_squares_is_part_of_the_preset():
     for wrong in ("other", "ours,side=31", "ours,side=", "ours,64", ""):
         with pytest.raises(ConfigError, match=r"a row's preset must be paper, ours, .* it is"):
             read_file(f"{FOLDER / 'nasnet_wrap'}.py:{wrong}")
+
+
+@pytest.mark.parametrize("path", sorted((FOLDER.parent / "sweeps").glob("*.py")), ids=lambda p: p.stem)
+def test_every_job_of_a_sweep_can_be(path):
+    sweep = read.read(str(path))
+    jobs = plan.jobs(sweep, {"data.dir": "photos"})
+    assert len(read.configurations(jobs)) == len(jobs) > 0
+    assert f"configs/sweeps/{path.name}" in path.read_text()

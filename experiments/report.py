@@ -1,10 +1,11 @@
 """One page of all tables and figures of finished sweeps: every number beside the printed and the published ones.
 
-    python -m experiments.report SWEEP [SWEEP ...] --out=DIR [--figures FILE.png ...]
+    python -m experiments.report SWEEP [SWEEP ...] --out=DIR [--table1 DIR ...] [--figures FILE.png ...]
 
 SWEEP: the folder of a sweep (docs/sweeps.md); its collected results are enough. Writes report.md, with its figures
-beside it, and report.html, which holds everything in one file. --figures: further pictures, such as fig1.png and
-fig5.png of `experiments.fig1` and `experiments.fig5`.
+beside it, and report.html, which holds everything in one file. --table1: what `experiments.table1` left, with the
+label-distribution learners. --figures: further pictures, such as fig1.png and fig5.png of `experiments.fig1` and
+`experiments.fig5`.
 """
 
 import argparse
@@ -22,10 +23,11 @@ from experiments.tables import paper_pages
 from experiments.tables.blocks import Block, Command, Heading, Picture, Table, Text, markdown, page
 from experiments.tables.printed import PUBLISHED
 from mtp.config import ConfigError
-from mtp.files import DamagedFileError, write_text
+from mtp.files import DamagedFileError, read_json, write_text
 from mtp.processes import ending
-from mtp.report import plots
+from mtp.report import comparison, plots
 from mtp.report.plots import Interval
+from mtp.workdirs import UsageError
 
 TITLE = "Tables and figures"
 
@@ -65,6 +67,25 @@ def _figure(content: Mapping[str, Any], out: Path) -> list[Block]:
     return [Picture(f"{out.name}.png", file.getvalue(), f"{claim} of every row of {content['file']}")]
 
 
+def of_learners(out: Path) -> list[Block]:
+    """Table 1 with the label-distribution learners, and its differences. Errors: UsageError where there is none."""
+    content = read_json(out / "table1.json")
+    if content is None:
+        raise UsageError(
+            f"--table1 must be the folder that experiments.table1 left; {out} has no table1.json"
+        )
+    seeds = {row["row"]: "" if row["seeds"] is None else str(row["seeds"]) for row in content["rows"]}
+    title = f"Table 1 with learners, {Path(content['data']).name}"
+    return [
+        Heading(1, title),
+        Text(comparison.caption(content)),
+        Table(*comparison.cells(content, with_interval=True)),
+        Text([f"Difference of {content['config']['claim']} to {content['config']['compared_with']}:"]),
+        Table(*comparison.claim_cells(content["claims"], seeds)),
+        Command(content["command"]),
+    ]
+
+
 def published() -> list[Block]:
     """What others have published on AVA."""
     header = ["method", "SRCC", "PLCC", "accuracy, delta 0", "split", "source"]
@@ -88,12 +109,15 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("sweeps", type=Path, nargs="+", metavar="SWEEP", help="folders of sweeps")
     parser.add_argument("--out", type=Path, required=True, help="folder of report.md and report.html")
+    parser.add_argument("--table1", type=Path, nargs="*", default=[], help="folders of experiments.table1")
     parser.add_argument("--figures", type=Path, nargs="*", default=[], help="further PNG files")
     given = parser.parse_args(arguments)
-    with ending.in_a_line(SweepError, ConfigError, DamagedFileError):
+    with ending.in_a_line(SweepError, UsageError, ConfigError, DamagedFileError):
         blocks: list[Block] = [Heading(1, TITLE)]
         for out in given.sweeps:
             blocks += of_sweep(out)
+        for out in given.table1:
+            blocks += of_learners(out)
         if given.figures:
             blocks.append(Heading(1, "Figures"))
             blocks += [Picture(path.name, path.read_bytes(), path.stem) for path in given.figures]

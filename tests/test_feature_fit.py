@@ -128,6 +128,12 @@ def test_the_trunk_is_the_one_that_was_loaded(fitted, tmp_path):
                 np.testing.assert_allclose(ours[name][leaf], theirs[name][leaf], rtol=1e-6)
 
 
+def test_the_validation_split_which_it_trains_on_cannot_be_the_table(fitted, tmp_path):
+    _, photos, _ = fitted
+    line = runs.error_line(runs.train(tmp_path / "run", photos, *FEATURES, "--config.eval.split=validation"))
+    assert "eval.split cannot be validation; choose test" in line
+
+
 @pytest.mark.parametrize(
     "options", [("--config.model.columns=('fcn','spp')",), ("--config.model.heads=cascade",)]
 )

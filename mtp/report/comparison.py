@@ -19,8 +19,8 @@ PRINTED_HEADER = "printed, AVA: " + " / ".join(PRINTED)
 
 def terminal(content: Mapping[str, Any]) -> str:
     """Aligned columns without intervals, then claims and what is missing."""
-    header, rows = _cells(content, with_interval=False)
-    lines = [*_caption(content), "", aligned(header, rows), "", aligned(*_claims(content)), ""]
+    header, rows = cells(content, with_interval=False)
+    lines = [*caption(content), "", aligned(header, rows), "", aligned(*_claims(content)), ""]
     return "\n".join([*lines, *(f"missing {row}: {what}" for row, what in content["missing"].items())])
 
 
@@ -28,8 +28,8 @@ def markdown(content: Mapping[str, Any]) -> str:
     """The page: table with intervals, differences, settings of the learners, missing rows, notes."""
     blocks = [
         "# " + content["data"],
-        "\n".join(f"{line}  " for line in _caption(content)),
-        grid(*_cells(content, with_interval=True)),
+        "\n".join(f"{line}  " for line in caption(content)),
+        grid(*cells(content, with_interval=True)),
         f"Difference of {content['config']['claim']} to {content['config']['compared_with']}, paired by seed and "
         "picture; seeds and pictures (whole groups) resampled; p by Holm over this page's claims:",
         grid(*_claims(content)),
@@ -69,7 +69,7 @@ def csv_text(content: Mapping[str, Any]) -> str:
 
 def latex(content: Mapping[str, Any]) -> str:
     """A tabular with booktabs rules."""
-    header, rows = _cells(content, with_interval=False)
+    header, rows = cells(content, with_interval=False)
     marks = str.maketrans({"_": r"\_", "%": r"\%", "&": r"\&"})
     arrows = {"↓": r"$\downarrow$", "↑": r"$\uparrow$"}
 
@@ -81,9 +81,9 @@ def latex(content: Mapping[str, Any]) -> str:
 
     body = "\n".join(line(row) for row in rows)
     columns = "l" + "r" * (len(header) - 1)
-    caption = "\n".join(f"% {text}" for text in _caption(content))
+    comments = "\n".join(f"% {text}" for text in caption(content))
     return (
-        f"{caption}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{line(header)}\n\\midrule\n{body}\n"
+        f"{comments}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n{line(header)}\n\\midrule\n{body}\n"
         "\\bottomrule\n\\end{tabular}\n"
     )
 
@@ -101,7 +101,8 @@ NOTES = """Notes
 - svdr_like is a reconstruction from SVDR's abstract. Its loss and kNN's do not know the order of the ratings."""
 
 
-def _caption(content: Mapping[str, Any]) -> list[str]:
+def caption(content: Mapping[str, Any]) -> list[str]:
+    """What the table is of, a line each."""
     n, features, config = content["pictures"], content["features"], content["config"]
     shas = features["split_sha256"]
     return [
@@ -115,7 +116,8 @@ def _caption(content: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cells(content: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str], list[list[str]]]:
+def cells(content: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str], list[list[str]]]:
+    """Header and body of the table of rows."""
     header = ["row", "seeds", *(METRICS[name].heading for name in COLUMNS), PRINTED_HEADER]
     body = []
     for row in content["rows"]:

@@ -122,6 +122,11 @@ def prepare(config: Config) -> Training:
     """
     dataset = load(config.data)
     if config.train.method == "features":
+        if config.eval.split == "validation":
+            raise ConfigError(
+                "train.method=features fits to the validation pictures, too, so that eval.split cannot be validation; "
+                "choose test"
+            )
         # whatever has to be chosen is chosen by inner folds of the training pictures
         dataset = dataset.with_split("validation", joining="train")
     mesh = data_mesh(config.run.devices)

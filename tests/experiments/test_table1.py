@@ -10,8 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import votes_scratch
-from experiments import table1
-from experiments.tables import deep_rows, features, table1_fits, table1_plot
+from experiments import report, table1
+from experiments.tables import blocks, deep_rows, features, table1_fits, table1_plot
 from experiments.tables.claims import Pair, claims
 from mtp.config import flat, get_config, read_file
 from mtp.evaluation.measure import Evaluation
@@ -209,3 +209,13 @@ def test_a_verdict_knows_which_way_its_metric_is_better(metric, verdict):
         {"near": Pair([near] * 3, [uniform] * 3), "far": Pair([uniform] * 3, [near] * 3)}, how, metric
     )
     assert [claim["verdict"] for claim in found] == [verdict, "worse"]
+
+
+def test_the_report_has_the_learners_table(content, tmp_path):
+    (tmp_path / "table1.json").write_text(json.dumps({**content, "command": "python -m experiments.table1"}))
+    parts = report.of_learners(tmp_path)
+    tables = [part for part in parts if isinstance(part, blocks.Table)]
+    assert [row[0] for row in tables[0].body] == [row["row"] for row in content["rows"]]
+    assert [row[0] for row in tables[1].body] == [claim["row"] for claim in content["claims"]]
+    with pytest.raises(UsageError, match=r"has no table1\.json"):
+        report.of_learners(tmp_path / "none")

@@ -12,6 +12,7 @@ import argparse
 import io
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,20 @@ def of_sweep(out: Path) -> list[Block]:
     if content["claims"]:
         heading, cells = pages.claims(content)
         blocks += [Heading(2, "Differences"), Text([heading]), Table(*cells), Command(of_table(content, out))]
-    if content["unfinished"]:
-        body = [[name, state, text.replace("\n", " ")] for name, state, text in content["unfinished"]]
-        blocks += [Text(["Not in the tables:"]), Table(pages.HEADER, body)]
-    return [*blocks, *_figure(content, out)]
+    return [*blocks, *_unfinished(content), *_figure(content, out)]
+
+
+def _unfinished(content: Mapping[str, Any]) -> list[Block]:
+    """How many jobs are to come, and each that has failed or is refused, with its reason."""
+    left = content["unfinished"]
+    if not left:
+        return []
+    counts = Counter(state for _, state, _ in left)
+    body = [
+        [name, state, why.replace("\n", " ")] for name, state, why in left if state in ("failed", "refused")
+    ]
+    said = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return [Text([f"Not in the tables: {said}"]), *([Table(pages.HEADER, body)] if body else [])]
 
 
 def of_table(content: Mapping[str, Any], out: Path) -> str:

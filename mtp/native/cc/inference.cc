@@ -48,6 +48,12 @@ struct Layer {
   int64_t products(int64_t pixels) const { return pixels * matrix.channels * (window * window + matrix.features); }
 };
 
+// Where a picture lies in the result of a slot: of stride 2, the rows from the bottom are halved as the sizes are.
+Slot strided(const Shape& s, const Slot& slot) {
+  return {nullptr, s.out_height, s.out_width, s.out_height - ceil_div(s.height - slot.top, s.stride),
+          s.out_width - ceil_div(s.width - slot.left, s.stride)};
+}
+
 // Layers that read the same padded rows; s has the largest of their windows.
 void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes sizes, const std::vector<Layer>& layers) {
   const Padded layout{nullptr, s.channels, s.left, padded_width(s)};
@@ -58,9 +64,7 @@ void separable(ffi::ThreadPool& pool, const Shape& s, const float* x, Sizes size
   for_each_tile(pool, tiling.tiles, products, [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), last = tiling.last(tile);
     const Slot slot = input_slot(s, x, sizes, b);
-    // of stride 2, the rows from the bottom are halved as the sizes are
-    const Slot out{nullptr, s.out_height, s.out_width, s.out_height - ceil_div(s.height - slot.top, s.stride),
-                   s.out_width - ceil_div(s.width - slot.left, s.stride)};
+    const Slot out = strided(s, slot);
     const Inside part = inside(out, tiling.first(tile), last);
     for (const Layer& layer : layers) {
       const int64_t features = layer.matrix.features;
@@ -169,8 +173,7 @@ void inverted_residual(ffi::ThreadPool& pool, const Shape& s, const float* x, in
   for_each_tile(pool, tiling.tiles, products, [&](int64_t tile) {
     const int64_t b = tiling.slot(tile), last = tiling.last(tile);
     const Slot slot = picture_slot(x, s.height, s.width, channels, sizes, b);
-    const Slot out{nullptr, s.out_height, s.out_width, s.out_height - ceil_div(s.height - slot.top, s.stride),
-                   s.out_width - ceil_div(s.width - slot.left, s.stride)};
+    const Slot out = strided(s, slot);
     const Inside part = inside(out, tiling.first(tile), last);
     clear_outside(part, tiling.first(tile), features, residual.y + b * s.out_height * s.out_width * features);
     if (part.rows == 0) return;
@@ -199,7 +202,7 @@ void inverted_residual(ffi::ThreadPool& pool, const Shape& s, const float* x, in
       const int64_t at = ((b * s.out_height + part.first + r) * s.out_width + part.left) * features;
       multiply({filtered, pixel, part.columns}, now, residual.projection, residual.projected,
                residual.onto ? residual.onto + at : nullptr, residual.y + at, part.left * features);
-      have = std::max<int64_t>(kept, 0);
+      have = kept;
       std::memmove(padded.data, padded.data + (need - have) * padded.row(), have * padded.row() * sizeof(float));
     }
   });

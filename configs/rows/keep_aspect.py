@@ -9,5 +9,5 @@ from configs.rows.kept import get_config as kept
 
 def get_config(preset="ours"):
     c = kept(preset)
-    presets.own_sizes(c, f"area={presets.read(preset)[1].side ** 2}")
+    presets.own_sizes(c, f"area={presets.read(preset).side ** 2}")
     return c

@@ -9,6 +9,5 @@ from configs.rows.gap_native import get_config as gap_native
 
 def get_config(preset="ours"):
     c = gap_native(preset)
-    c.input.quarter_turns = False  # only buckets can be turned
     presets.own_sizes(c, "native")
     return c

@@ -9,5 +9,5 @@ from configs.rows.kept import get_config as kept
 
 def get_config(preset="ours"):
     c = kept(preset)
-    c.model.columns = presets.read(preset)[1].columns
+    c.model.columns = presets.read(preset).columns
     return c

@@ -9,6 +9,5 @@ from configs.rows.mtp_nasnet import get_config as mtp_nasnet
 
 def get_config(preset="ours"):
     c = mtp_nasnet(preset)
-    c.input.quarter_turns = False  # only buckets can be turned
     presets.own_sizes(c, "native")
     return c

@@ -77,8 +77,8 @@ PRESETS = {
 }
 
 
-def read(text: str) -> tuple[str, Preset]:
-    """The preset that NAME or NAME,side=S stands for, and its name. Errors: ConfigError on any other text."""
+def read(text: str) -> Preset:
+    """The preset that NAME or NAME,side=S stands for. Errors: ConfigError on any other text."""
     name, _, rest = text.partition(",")
     side = rest.removeprefix(SIDE)
     if name not in PRESETS or (rest and not (rest.startswith(SIDE) and side.isdigit() and int(side) >= 32)):
@@ -86,12 +86,12 @@ def read(text: str) -> tuple[str, Preset]:
             f"a row's preset must be {', '.join(PRESETS)}, alone or with ,side=S of at least 32; it is {text!r}"
         )
     preset = PRESETS[name]
-    return name, preset._replace(side=int(side)) if rest else preset
+    return preset._replace(side=int(side)) if rest else preset
 
 
 def single_column(text: str) -> Config:
     """The network of a preset that every row begins with."""
-    c = read(text)[1].config()
+    c = read(text).config()
     c.model.columns = ("gap",)
     c.model.tasks = ("distribution",)
     c.loss.reliability = "none"
@@ -100,7 +100,7 @@ def single_column(text: str) -> Config:
 
 def squares(c: Config, text: str, fit: str) -> None:
     """Every picture made a square as `fit` says: warp, crop or pad; in training and in evaluation."""
-    side = read(text)[1].side
+    side = read(text).side
     c.input.order = "buckets"
     c.input.sizes = ((side, side),)
     c.input.fit = fit
@@ -111,5 +111,6 @@ def squares(c: Config, text: str, fit: str) -> None:
 def own_sizes(c: Config, rule: str) -> None:
     """Each picture at a size of its own, which `rule` says, in training and in evaluation."""
     c.input.order = "native"
+    c.input.quarter_turns = False  # only buckets can be turned
     c.input.size = c.eval.size = rule
     c.eval.also_size = ""

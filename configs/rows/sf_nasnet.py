@@ -9,5 +9,5 @@ from configs.rows.gap_native import get_config as gap_native
 
 def get_config(preset="ours"):
     c = gap_native(preset)
-    c.model.columns = presets.read(preset)[1].columns
+    c.model.columns = presets.read(preset).columns
     return c

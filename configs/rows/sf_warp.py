@@ -9,5 +9,5 @@ from configs.rows.nasnet_wrap import get_config as nasnet_wrap
 
 def get_config(preset="ours"):
     c = nasnet_wrap(preset)
-    c.model.columns = presets.read(preset)[1].columns
+    c.model.columns = presets.read(preset).columns
     return c

@@ -9,5 +9,5 @@ from configs.rows.warp_aspect import get_config as warp_aspect
 
 def get_config(preset="ours"):
     c = warp_aspect(preset)
-    c.model.columns = presets.read(preset)[1].columns
+    c.model.columns = presets.read(preset).columns
     return c

@@ -9,5 +9,5 @@ from configs.rows.warp_native_area import get_config as warp_native_area
 
 def get_config(preset="ours"):
     c = warp_native_area(preset)
-    c.model.columns = presets.read(preset)[1].columns
+    c.model.columns = presets.read(preset).columns
     return c

@@ -26,13 +26,13 @@ if __name__ == "__main__":
     # until signals are heeded: no traceback of what is being imported
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-from experiments.sweep import detach, folder, job, local, pages, read, search, space, states, table
-from experiments.sweep.plan import Job, Sweep, SweepError, jobs
+from experiments.sweep import detach, folder, job, local, opened, pages, read, search, space, states
+from experiments.sweep.opened import Asked
+from experiments.sweep.plan import Job, SweepError
 from experiments.sweep.progress import Progress
 from experiments.sweep.sampler import OptunaSampler, Sampler
-from experiments.sweep.states import State
 from experiments.sweep.trials import Ranges
-from mtp.config import Config, overrides
+from mtp.config import overrides
 from mtp.files import DamagedFileError, write_text
 from mtp.processes import ending, lock
 from mtp.processes.lock import LockError
@@ -52,27 +52,6 @@ class Programs(NamedTuple):
     sampler: Callable[[Ranges, int], Sampler] = OptunaSampler
 
 
-class Asked(NamedTuple):
-    """A command on a sweep. given: options of the command line, now and before."""
-
-    file: str
-    sweep: Sweep
-    given: dict[str, Any]
-    out: Path
-    jobs: list[Job]
-    configs: list[Config]
-    programs: Programs
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """sweep.json."""
-        return folder.content(self.file, self.sweep, self.given)
-
-    def states(self) -> list[State]:
-        """Of every job, from the disk."""
-        return states.states(self.jobs, self.configs, self.out)
-
-
 def main(arguments: Sequence[str], programs: Programs = Programs()) -> None:  # noqa: B008
     """Errors: SystemExit with a line, or with the status of a signal."""
     rest, given = overrides.split(arguments)
@@ -90,37 +69,26 @@ def main(arguments: Sequence[str], programs: Programs = Programs()) -> None:  # 
         if said.command == "search":
             find(said.file, out, given, stop, programs)
             return
-        asked = _asked(said.file, out, given, programs)
+        asked = opened.asked(said.file, out, given)
         match said.command:
             case "check":
                 check(asked)
             case "list":
-                show_list(asked)
+                show_list(asked, programs)
             case "run":
-                run(asked, said.index, stop)
+                run(asked, said.index, stop, programs)
             case "local":
-                work(asked, stop, submitted=said.submitted)
+                work(asked, stop, programs, submitted=said.submitted)
             case "submit":
-                submit(asked, arguments)
+                submit(asked, arguments, programs)
             case "status":
                 status(asked)
             case "table":
                 make_table(asked)
 
 
-def _asked(file: str, out: Path, given: dict[str, Any], programs: Programs) -> Asked:
-    """Errors: SweepError naming all that cannot be; nothing has been written then."""
-    sweep = read.read(file)
-    read.given_errors(given)
-    given = {**folder.given_before(out), **given}
-    found = jobs(sweep, given)
-    configs = read.configurations(found)
-    folder.compare(out, folder.content(file, sweep, given))
-    return Asked(file, sweep, given, out, found, configs, programs)
-
-
 def check(asked: Asked) -> None:
-    """Every row is valid: otherwise `_asked` has said so."""
+    """Every row is valid: otherwise `opened.asked` has said so."""
     for note in read.notes(asked.jobs, asked.configs):
         print(note)
     for name in asked.sweep.rows:
@@ -140,22 +108,22 @@ def _product(asked: Asked) -> str:
     return f"{pages.product(asked.sweep)} = {len(asked.jobs)} jobs"
 
 
-def show_list(asked: Asked) -> None:
+def show_list(asked: Asked, programs: Programs) -> None:
     """A line a job: index, row, seed, fold, command."""
     for each in asked.jobs:
         fold = "-" if each.fold is None else str(each.fold)
-        command = job.command(each, asked.out, asked.programs.train)
+        command = job.command(each, asked.out, programs.train)
         print("\t".join([str(each.index), each.row, str(each.seed), fold, shlex.join(command)]))
 
 
-def run(asked: Asked, index: int | None, stop: Stop) -> None:
+def run(asked: Asked, index: int | None, stop: Stop, programs: Programs) -> None:
     """One job to its end. Errors: SweepError where it fails, or another process has it."""
     chosen = _chosen(asked, index)
     folder.claim(asked.out, asked.content)
     before = asked.states()[chosen.index]
     if before.state == "refused":
         raise SweepError(f"{chosen.name} is refused: {before.text}")
-    runner = job.Runner(asked.out, stop, asked.programs.train)
+    runner = job.Runner(asked.out, stop, programs.train)
     stop.last = runner.end
     print(f"{chosen.name}: its log is {job.log(chosen, asked.out)}", flush=True)
     outcome = runner.run(chosen)
@@ -177,7 +145,7 @@ def _chosen(asked: Asked, index: int | None) -> Job:
     return asked.jobs[index]
 
 
-def work(asked: Asked, stop: Stop, *, submitted: bool) -> None:
+def work(asked: Asked, stop: Stop, programs: Programs, *, submitted: bool) -> None:
     """All jobs. Errors: SweepError at the end, where some failed or are refused."""
     folder.claim(asked.out, asked.content)
     with lock.alone(asked.out / detach.LOCK) if submitted else nullcontext():
@@ -185,7 +153,7 @@ def work(asked: Asked, stop: Stop, *, submitted: bool) -> None:
         progress = Progress(found, asked.out)
         done = states.counts(found)["done"]
         print(f"{_product(asked)}, {done} of them done; {progress.estimate()}", flush=True)
-        outcomes = local.run_all(found, asked.out, stop, progress.tell, progress.watch, asked.programs.train)
+        outcomes = local.run_all(found, asked.out, stop, progress.tell, progress.watch, programs.train)
     bad = [(s.job, s.text) for s in found if s.state == "refused"]
     bad += [(each, outcome.text) for each, outcome in outcomes.items() if outcome.state == "failed"]
     if bad:
@@ -200,12 +168,12 @@ def _out(asked: Asked) -> str:
     return "" if asked.out == usual else f" --out={shlex.quote(str(asked.out))}"
 
 
-def submit(asked: Asked, arguments: Sequence[str]) -> None:
+def submit(asked: Asked, arguments: Sequence[str], programs: Programs) -> None:
     """Start `local`, in a process of its own. Errors: SweepError where one runs."""
     folder.claim(asked.out, asked.content)
     others = list(arguments)
     others[others.index("submit")] = "local"
-    print(detach.submit(asked.out, [*asked.programs.sweep, *others, "--submitted"]))
+    print(detach.submit(asked.out, [*programs.sweep, *others, "--submitted"]))
 
 
 def status(asked: Asked) -> None:
@@ -224,7 +192,7 @@ def _left(header: list[str], body: list[list[str]]) -> str:
 
 def make_table(asked: Asked) -> None:
     """Print the table, and write table.md and table.csv."""
-    content = table.build(asked.file, asked.sweep, asked.states())
+    content = asked.table()
     asked.out.mkdir(parents=True, exist_ok=True)
     write_text(asked.out / "table.md", pages.markdown(content))
     write_text(asked.out / "table.csv", pages.csv_text(content))

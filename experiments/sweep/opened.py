@@ -1,20 +1,54 @@
-"""A sweep by its folder alone: what its table holds, from sweep.json and the collected results."""
+"""A sweep with its jobs, by its file or by its folder alone."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.sweep import folder, read, states, table
-from experiments.sweep.plan import SweepError, jobs
+from experiments.sweep.plan import Job, Sweep, SweepError, jobs
+from mtp.config import Config
+
+
+class Asked(NamedTuple):
+    """given: options of the command line, now and before. jobs, configs: one of each a job."""
+
+    file: str
+    sweep: Sweep
+    given: dict[str, Any]
+    out: Path
+    jobs: list[Job]
+    configs: list[Config]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """sweep.json."""
+        return folder.content(self.file, self.sweep, self.given)
+
+    def states(self) -> list[states.State]:
+        """Of every job, from the disk."""
+        return states.states(self.jobs, self.configs, self.out)
+
+    def table(self) -> dict[str, Any]:
+        """`table.build` of the results that are there."""
+        return table.build(self.file, self.sweep, self.states())
+
+
+def asked(file: str, out: Path, given: Mapping[str, Any]) -> Asked:
+    """Errors: SweepError naming all that cannot be, or what differs from the sweep that the folder holds."""
+    sweep = read.read(file)
+    read.given_errors(given)
+    given = {**folder.given_before(out), **given}
+    found = jobs(sweep, given)
+    configs = read.configurations(found)
+    folder.compare(out, folder.content(file, sweep, given))
+    return Asked(file, sweep, given, out, found, configs)
 
 
 def opened(out: Path) -> dict[str, Any]:
-    """`table.build` of the sweep in a folder. Errors: SweepError where there is none, or its file has changed."""
+    """The table of the sweep in a folder. Errors: SweepError where there is none, or its file has changed."""
     there = folder.stored(out)
     if there is None:
         raise SweepError(
             f"{out} must be the folder of a sweep; it has no {folder.NAME}. Run python -m experiments.sweep first"
         )
-    sweep, given = read.read(there["file"]), folder.given_before(out)
-    folder.compare(out, folder.content(there["file"], sweep, given))
-    found = jobs(sweep, given)
-    return table.build(there["file"], sweep, states.states(found, read.configurations(found), out))
+    return asked(there["file"], out, {}).table()

@@ -9,7 +9,7 @@ from experiments.sweep.plan import Sweep
 from mtp.evaluation.intervals import FEW_GROUPS
 from mtp.evaluation.metrics import METRICS
 from mtp.report.comparison import claim_cells
-from mtp.report.tables import COLUMNS, aligned, grid, legend, number
+from mtp.report.tables import COLUMNS, aligned, grid, legend, number, of_demo
 
 SHOWN = (*COLUMNS, "two_category_accuracy", "two_category_accuracy_delta")
 NOTHING = "no seed of any row is finished yet"
@@ -95,7 +95,7 @@ def _caption(content: Mapping[str, Any]) -> list[str]:
         + ", ".join(f"{name} {version}" for name, version in about["versions"].items()),
     ]
     if about["demo_code"]:
-        lines.append(f"synthetic pictures and votes (generated demo set, code {about['demo_code'][:12]})")
+        lines.append(of_demo(about["demo_code"]))
     if about["other_means"]:
         lines.append(
             f"the mean histogram is that of the pictures that trained {about['mean_of']}; other pictures trained "
@@ -114,7 +114,7 @@ def _cells(content: Mapping[str, Any], *, with_interval: bool) -> tuple[list[str
     shown = _shown(content)
     header = ["row", "seeds", *(METRICS[name].heading for name in shown)]
     body = [
-        [row["row"], _seeds(row), *(_cell(row, name, with_interval) for name in shown)]
+        [row["row"], _seeds(row), *(cell(row, name, with_interval=with_interval) for name in shown)]
         for row in content["rows"]
     ]
     return header, body
@@ -124,8 +124,8 @@ def _seeds(row: Mapping[str, Any]) -> str:
     return "" if row["seeds"] is None else str(row["seeds"])
 
 
-def _cell(row: Mapping[str, Any], name: str, with_interval: bool) -> str:
-    """0.123 ± 0.004 [0.110, 0.136]."""
+def cell(row: Mapping[str, Any], name: str, *, with_interval: bool = True) -> str:
+    """0.123 ± 0.004 [0.110, 0.136]; nothing where the row has no such number."""
     if name not in row["metrics"]:
         return ""
     value, space, interval = number(row["metrics"][name], with_interval=with_interval).partition(" ")

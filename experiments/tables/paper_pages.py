@@ -13,6 +13,7 @@ from experiments.tables.paper_tables import Content, Grid
 from mtp.config import ConfigError
 from mtp.files import DamagedFileError, write_text
 from mtp.processes import ending
+from mtp.report.tables import of_demo
 
 TITLES = {
     1: "Table 1: distances of distributions",
@@ -51,7 +52,7 @@ def described(content: Mapping[str, Any]) -> list[str]:
     hashes = ", ".join(sha[:12] for sha in about["sha256"])
     lines = [f"{content['file']}: {about['split']} split, {where}, sha256 {hashes}"]
     if about["demo_code"]:
-        lines.append(f"synthetic pictures and votes (generated demo set, code {about['demo_code'][:12]})")
+        lines.append(of_demo(about["demo_code"]))
     return lines
 
 

@@ -8,14 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
+from experiments.sweep.pages import cell
 from experiments.tables.printed import NAMES, TABLE_1, TABLE_2, TABLE_3
-from mtp.evaluation.intervals import over_runs, resamples_of, units
+from mtp.evaluation.intervals import interval, resamples_of, units
 from mtp.evaluation.measure import Evaluation
 from mtp.evaluation.metrics import METRICS, per_picture
 from mtp.ratings import histograms
-from mtp.report.tables import number
 
 Grid = tuple[list[str], list[list[str]]]  # header and body
 Content = Mapping[str, Any]
@@ -44,15 +43,6 @@ def _name(row: str) -> str:
     return f"{row} ({NAMES[row]})" if row in NAMES else row
 
 
-def _cell(row: Mapping[str, Any], name: str) -> str:
-    """0.123 ± 0.004 [0.110, 0.136]; nothing where the row has no such number."""
-    if name not in row["metrics"]:
-        return ""
-    value, space, interval = number(row["metrics"][name], with_interval=True).partition(" ")
-    deviation = row["deviations"].get(name)
-    return value + ("" if deviation is None else f" ± {deviation:.3f}") + space + interval
-
-
 def _printed(values: Sequence[float] | None) -> str:
     return "" if values is None else " / ".join(f"{value:.3f}" for value in values)
 
@@ -66,7 +56,7 @@ def table_1(content: Content) -> Grid:
     ]  # fmt: skip
     body = [
         [
-            _name(row["row"]), str(row["seeds"] or ""), *(_cell(row, name) for name in (*DISTANCES, "srcc")),
+            _name(row["row"]), str(row["seeds"] or ""), *(cell(row, name) for name in (*DISTANCES, "srcc")),
             _printed(TABLE_1.get(NAMES.get(row["row"], ""))), *([gains.get(row["row"], "")] if gains else []),
         ]
         for row in content["rows"]
@@ -87,14 +77,14 @@ def table_2(content: Content) -> Grid:
         [
             _name(row["row"]),
             str(row["seeds"] or ""),
-            *(_cell(row, name) for name in names),
+            *(cell(row, name) for name in names),
             f"{TABLE_2[NAMES[row['row']]] / 100:.4f}" if NAMES.get(row["row"]) in TABLE_2 else "",
         ]
         for row in content["rows"]
         if row["kind"] != "reference" or row["row"] == "vote noise"
     ]
     known = next(row for row in content["rows"] if row["kind"] != "reference")
-    majority = [_cell({**known, "deviations": {}}, name) for name in ("majority", "majority_delta")]
+    majority = [cell({**known, "deviations": {}}, name) for name in ("majority", "majority_delta")]
     return header, [["majority", "", *majority, *majority, ""], *body]
 
 
@@ -118,7 +108,7 @@ def table_3(content: Content) -> Grid:
     body = [
         [
             _name(row["row"]), str(row["seeds"] or ""), "" if row["pixels"] is None else f"{row['pixels']:,.0f}",
-            *(_cell(row, name) for name in names), _printed(TABLE_3.get(NAMES.get(row["row"], ""))),
+            *(cell(row, name) for name in names), _printed(TABLE_3.get(NAMES.get(row["row"], ""))),
         ]
         for row in content["rows"]
         if row["kind"] == "reference" or "emd_r2" in row["metrics"]
@@ -157,10 +147,5 @@ def _gain(
     of_runs = sign * (a.mean(axis=1) / b.mean(axis=1) - 1)
     chunks = resamples_of(a.shape[1], evaluation.groups, evaluation.resamples, evaluation.seed)
     resampled = np.concatenate([sign * ((w @ a.mean(axis=0)) / (w @ b.mean(axis=0)) - 1) for w in chunks])
-    if len(of_runs) == 1:
-        low, high = np.percentile(resampled, [2.5, 97.5])
-    else:
-        error, freedom = over_runs(of_runs, float(resampled.var()), units(a.shape[1], evaluation.groups))
-        half = float(student.ppf(0.975, freedom)) * error
-        low, high = of_runs.mean() - half, of_runs.mean() + half
+    low, high = interval(of_runs, resampled, units(a.shape[1], evaluation.groups))
     return f"{of_runs.mean():+.1%} [{low:+.1%}, {high:+.1%}]"

@@ -81,6 +81,11 @@ def legend(shown: Iterable[Metric]) -> str:
     return "\n".join([head, "", *lines])
 
 
+def of_demo(code: str) -> str:
+    """What is said of numbers on the generated set; code: SHA-256 of its generator."""
+    return f"synthetic pictures and votes (generated demo set, code {code[:12]})"
+
+
 def _caption(results: Mapping[str, Any]) -> list[str]:
     split, config = results["split"], results["config"]
     data = config["data"]
@@ -89,7 +94,7 @@ def _caption(results: Mapping[str, Any]) -> list[str]:
         f"eval.size {results['eval_size']}, step {results['step']}, seed {results['seed']}"
     ]
     if data["name"] == "demo":
-        lines.append(f"synthetic pictures and votes (generated demo set, code {results['demo_code'][:12]})")
+        lines.append(of_demo(results["demo_code"]))
     scales = results.get("ratings", {})
     if scales.get("voted") != scales.get("predicted"):
         lines.append(

@@ -16,8 +16,10 @@ from mtp.data import images
 from mtp.data.batches.sizes import FITS, MIDDLE
 from mtp.data.errors import ImageError
 from mtp.report import plots
+from mtp.workdirs import UsageError
 
 SIDE = 224  # section 4.4
+SIDES = (32, 4096)  # pixels, the smallest and the largest that can be drawn
 
 
 def treatments(picture: np.ndarray, side: int) -> dict[str, np.ndarray]:
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of fig1.png and fig1.svg")
     parser.add_argument("--side", type=int, default=SIDE, help="of the squares, pixels")
     given = parser.parse_args(arguments)
+    if not SIDES[0] <= given.side <= SIDES[1]:
+        raise UsageError(f"--side must be between {SIDES[0]} and {SIDES[1]} pixels; it is {given.side}")
     limit = OPTIONS["data.max_decode_pixels"].default
     picture = images.decode(given.picture.read_bytes(), str(given.picture), limit)
     shown = treatments(picture, given.side)
@@ -62,5 +66,5 @@ def main(arguments: Sequence[str]) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
-    except (ImageError, OSError, plots.PlotError) as error:
+    except (ImageError, UsageError, OSError, plots.PlotError) as error:
         sys.exit(f"error: {error}")

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from experiments import fig1
+from mtp.workdirs import UsageError
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 400), (64, 500), (90, 30), (224, 224)])
@@ -34,3 +35,9 @@ def test_the_command_writes_the_figure(tmp_path, capsys):
     assert "original: 300x200" in printed and "crop: 64x64" in printed
     svg = (tmp_path / "out" / "fig1.svg").read_text()
     assert all(f">{name}<" in svg for name in ("original", "crop", "warp", "pad"))
+
+
+@pytest.mark.parametrize("side", [-3, 0, 31, 20000])
+def test_a_side_that_cannot_be_drawn_is_an_error(side, tmp_path):
+    with pytest.raises(UsageError, match=f"--side must be between 32 and 4096 pixels; it is {side}"):
+        fig1.main(["any.png", f"--out={tmp_path}", f"--side={side}"])

@@ -14,7 +14,6 @@ for Table 1's learners, a line each, on lite0's last map; their settings are cho
 import argparse
 import csv
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -25,44 +24,38 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from configs.ldl import table1
+from experiments.command_line import finish
 from experiments.tables import features, table1_fits
 from mtp.config import Config, configured, flat, get_config
 from mtp.data.load import load
 from mtp.evaluation.distances import emd
 from mtp.evaluation.intervals import paired_difference
 from mtp.evaluation.statistics import moments
+from mtp.processes import ending
 from mtp.ratings import histograms
 
 
 class Row(NamedTuple):
-    """config: a file of configs/; options: changes of it."""
+    """config: an experiment's file, with its preset where it has some; options: changes of it."""
 
     config: str
     options: Mapping[str, Any] = {}
 
 
+VOTES, SCRATCH = "configs/votes.py", "configs/votes_scratch.py"
 ROWS = {
-    "frozen": Row("votes"),
-    "lite0": Row("votes", {"model.backbone": "lite0"}),
-    "lite2": Row("votes", {"model.backbone": "lite2"}),
-    "last-map": Row("votes", {"model.columns": ("gap",)}),
-    "all-levels": Row("votes", {"model.levels": 8}),
-    "trained": Row("votes", {"eval.size": "trained"}),
-    "long384": Row("votes", {"eval.size": "long=384"}),
-    "long512": Row("votes", {"eval.size": "long=512"}),
-    "fine-tuned": Row(
-        "votes_scratch",
-        {
-            "model.backbone": "lite0",
-            "model.weights": "imagenet",
-            "model.columns": ("gap",),
-            "model.fcn_hidden": 256,
-            "optim.trunk_rate": 1e-4,
-            "loss.smoothing": 0.0,
-        },
-    ),
-    "scratch": Row("votes_scratch"),
-    "mobile-scratch": Row("votes_scratch", {"model.backbone": "mobile"}),
+    "frozen": Row(VOTES),
+    "lite0": Row(VOTES, {"model.backbone": "lite0"}),
+    "lite2": Row(VOTES, {"model.backbone": "lite2"}),
+    "last-map": Row(VOTES, {"model.columns": ("gap",)}),
+    "all-levels": Row(VOTES, {"model.levels": 8}),
+    "trained": Row(VOTES, {"eval.size": "trained"}),
+    "long384": Row(VOTES, {"eval.size": "long=384"}),
+    "long512": Row(VOTES, {"eval.size": "long=512"}),
+    # trained end to end
+    "fine-tuned": Row("configs/rows/keep_aspect.py:fine_tuned"),
+    "scratch": Row(SCRATCH),
+    "mobile-scratch": Row(SCRATCH, {"model.backbone": "mobile"}),
 }
 LEARNERS = "learners"
 NAMES = (*ROWS, LEARNERS)
@@ -85,15 +78,7 @@ def train(row: str, folder: Path, group: str, folds: int, fold: int) -> Path:
     options = {
         "data.dir": folder, "data.group": group, "data.folds": folds, "data.fold": fold, **ROWS[row].options,
     }  # fmt: skip
-    command = [
-        sys.executable,
-        "-m",
-        "mtp.main",
-        f"--config=configs/{ROWS[row].config}.py",
-        f"--workdir={workdir}",
-    ]
-    given = [f"--config.{name}={value}" for name, value in options.items()]
-    subprocess.run([*command, *given], check=True, stdout=subprocess.DEVNULL)
+    finish(ROWS[row].config, workdir, options)
     return workdir
 
 
@@ -115,9 +100,9 @@ def pooled(workdirs: Sequence[Path]) -> Pooled:
 
 
 def groups_of(folder: Path, group: str) -> dict[str, str]:
-    """The group of each picture; its own name where it has none."""
-    with (folder / "votes.csv").open(newline="", encoding="utf-8-sig") as file:
-        return {line["image"]: line.get(group) or line["image"] for line in csv.DictReader(file)}
+    """The group of each picture; its own name where it has none. Errors: DataError."""
+    dataset = load(configured({**flat(get_config()), **features.data_options(str(folder), group)}).data)
+    return dict(zip(dataset.images, dataset.groups or dataset.images, strict=True))
 
 
 def distances(found: Pooled) -> tuple[np.ndarray, np.ndarray]:
@@ -196,17 +181,23 @@ def main(arguments: Sequence[str]) -> None:
     rows = given.rows.split(",")
     if not set(rows) <= set(NAMES):
         sys.exit(f"error: --rows must be among {', '.join(NAMES)}; they are {given.rows}")
-    groups = groups_of(given.folder, given.group)
-    print(f"{len(groups)} pictures, {len(set(groups.values()))} groups, {given.folds} folds\n")
+    with ending.in_a_line(*features.ERRORS):
+        print_tables(given.folder, given.group, given.folds, rows)
+
+
+def print_tables(folder: Path, group: str, folds: int, rows: Sequence[str]) -> None:
+    """Each row when its folds are done, then all beside the first one. Errors: those of `features.ERRORS`."""
+    groups = groups_of(folder, group)
+    print(f"{len(groups)} pictures, {len(set(groups.values()))} groups, {folds} folds\n")
     print("| row | emd_r2 | mean histogram | difference | 95 % interval | SRCC | seconds |")
     print("|---|---|---|---|---|---|---|")
     found = {}
     for place, row in enumerate(rows):
         started, left = time.perf_counter(), len(rows) - place
         if row == LEARNERS:
-            here = learners(given.folder, given.group, given.folds)
+            here = learners(folder, group, folds)
         else:
-            here = {row: cross_validated(row, given.folder, given.group, given.folds, left)}
+            here = {row: cross_validated(row, folder, group, folds, left)}
         for name, each in here.items():
             print(described(name, each, groups, time.perf_counter() - started), flush=True)
         found |= here
@@ -218,4 +209,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    ending.run(lambda: main(sys.argv[1:]))

@@ -5,11 +5,11 @@ model's emd_r2 against the mean histogram's, and SRCC, under both size rules. Wo
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+
+from experiments.command_line import finish
 
 SEEDS = (0, 1, 2)
 RULES = {"native": "results.json", "trained": "results-trained.json"}
@@ -25,8 +25,7 @@ def measured(path: Path) -> tuple[float, float]:
 def main() -> None:
     workdirs = [Path(f"runs/demo-seed{seed}") for seed in SEEDS]
     for seed, workdir in zip(SEEDS, workdirs, strict=True):
-        command = [sys.executable, "-m", "mtp.main", "--config=configs/demo.py", f"--workdir={workdir}"]
-        subprocess.run([*command, f"--config.seed={seed}"], check=True, stdout=subprocess.DEVNULL)
+        finish("configs/demo.py", workdir, {"seed": seed})
     print("eval.size  seed  emd_r2 / mean histogram's  SRCC")
     for rule, name in RULES.items():
         values = np.array([measured(workdir / name) for workdir in workdirs])

@@ -7,11 +7,10 @@ Workdirs: runs/heads-COLUMNS-RULE-RATE; a finished one is kept, an unfinished on
 """
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.command_line import finish
 from experiments.demo_seeds import measured
 
 COLUMNS = ("gap", "fcn", "spp", "fcn+spp")
@@ -38,9 +37,7 @@ class Run(NamedTuple):
             "optim.heads_rate": self.rate,
             "run.native": "on",
         }
-        command = [sys.executable, "-m", "mtp.main", "--config=configs/demo.py", f"--workdir={self.workdir}"]
-        given = [f"--config.{name}={value}" for name, value in options.items()]
-        subprocess.run([*command, *given], check=True, stdout=subprocess.DEVNULL)
+        finish("configs/demo.py", self.workdir, options)
 
     @property
     def validated(self) -> float:

@@ -26,6 +26,9 @@ import jax
 
 from experiments.bench import ours
 from experiments.bench.benchmark import Missing, machine
+from mtp.config import Config
+from mtp.data.batches.sizes import Shape
+from mtp.inference.predictor import Predictor
 from mtp.runtime import settings
 from mtp.runtime.settings import compiler_options
 
@@ -42,19 +45,17 @@ KINDS = {
 }
 
 
-def compiled(native: bool, training: bool) -> tuple[Any, Callable[[], Any]]:
-    """A program, and a run of it to the end."""
-    config = ours.trunk_and_linear_head(native)
-    config.input.batch_size = BATCH
-    predictor = ours.predictor(config)
+def compiled(predictor: Predictor, size: Shape, *, training: bool) -> tuple[Any, Callable[[], Any]]:
+    """A program for input.batch_size pictures of one size, and a run of it to the end."""
     jitted: Any
     if training:
         step, state = ours.training_step(predictor)
         jitted = jax.jit(step.gradients, compiler_options=compiler_options())
-        arguments = state, ours.training_batch(predictor, SIZE)
+        arguments = state, ours.training_batch(predictor, size)
     else:
         jitted = predictor.programs.probabilities
-        arguments = predictor.variables, ours.batch_of(predictor, SIZE, BATCH)
+        batch = ours.batch_of(predictor, size, predictor.config.input.batch_size)
+        arguments = predictor.variables, batch
     arguments = jax.device_put(arguments)
     program = jitted.lower(*arguments).compile()
     return program, lambda: jax.block_until_ready(program(*arguments))
@@ -111,6 +112,12 @@ def traced(program: Any, run: Callable[[], Any]) -> Profile:
     return Profile(clock, processor, milliseconds, numbers)
 
 
+def _configured(native: bool) -> Config:
+    c = ours.trunk_and_linear_head(native)
+    c.input.batch_size = BATCH
+    return c
+
+
 def main() -> None:
     settings.keep_freed_memory()
     print(
@@ -120,7 +127,10 @@ def main() -> None:
         for path, native in ours.PATHS.items():
             what = f"{'gradients' if training else 'forward pass'}, {BATCH} of {SIZE[0]}x{SIZE[1]}, {path}"
             try:
-                clock, processor, milliseconds, numbers = traced(*compiled(native, training))
+                predictor = ours.predictor(_configured(native))
+                clock, processor, milliseconds, numbers = traced(
+                    *compiled(predictor, SIZE, training=training)
+                )
             except Missing as error:
                 print(f"## {what}\n\nskipped: {error}\n")
                 continue

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -103,17 +104,25 @@ def test_features_that_were_cut_short_are_computed_again(fitted, home, tmp_path)
     assert (tmp_path / "run" / "predictions.csv").read_bytes() == (workdir / "predictions.csv").read_bytes()
 
 
-def test_several_runs_can_keep_the_same_features_at_once(fitted, tmp_path):
-    workdir, _, _ = fitted
+def test_runs_that_need_the_same_features_at_once_compute_them_once(fitted, tmp_path, monkeypatch):
+    workdir, photos, _ = fitted
     with runs.small_backbone():
         predictor = Predictor.load(workdir)
-    hashes, values = np.arange(20, dtype=np.uint64), np.ones((20, 3), np.float32)
+    pictures, seen = votes.load(photos), []
+
+    def computed(self, pictures, indices, *, rule, canvases):
+        time.sleep(0.2)
+        seen.extend(indices.tolist())
+        return np.tile(indices[:, None], 3).astype(np.float32)
+
+    monkeypatch.setattr(Predictor, "last_features", computed)
     stores = [FeatureStore(predictor, "some", cache=tmp_path) for _ in range(4)]
+    rows = [np.arange(12), np.arange(12), np.arange(4, 16), np.arange(12)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda number: stores[number % 4]._write(hashes, values), range(60)))
-    (path,) = stores[0].folder.glob("*.npz")
-    with np.load(path) as file:
-        np.testing.assert_array_equal(file["values"], values)
+        found = list(pool.map(lambda store, wanted: store.features(pictures, wanted), stores, rows))
+    assert sorted(seen) == list(range(16))
+    for values, wanted in zip(found, rows, strict=True):
+        np.testing.assert_array_equal(values[:, 0], wanted)
 
 
 def test_the_trunk_is_the_one_that_was_loaded(fitted, tmp_path):

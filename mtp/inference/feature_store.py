@@ -29,7 +29,8 @@ PACKAGE = Path(__file__).parents[1]
 class FeatureStore:
     """What the last layers of a predictor see of pictures under a size rule ("": eval.size).
 
-    weights: what tells its trunks' weights from others, such as a file's SHA-256. Processes add to it in turn.
+    weights: what tells its trunks' weights from others, such as a file's SHA-256. Processes compute in turn, and who
+    had to wait finds what others have left.
     """
 
     def __init__(self, predictor: Predictor, weights: str, rule: str = "", cache: Path = CACHE / "features"):
@@ -39,6 +40,18 @@ class FeatureStore:
     def features(self, pictures: Pictures, indices: np.ndarray) -> Float[np.ndarray, "N F"]:
         """Of each picture, in this order, float32: from the disk, or computed and kept there."""
         hashes = hash_of_each(pictures, indices)
+        known = self._read(set(hashes.tolist()))
+        if not known.keys() >= set(hashes.tolist()):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # jobs of a sweep start together: what one of them computes the others need not
+            with lock.alone(self.folder / lock.NAME, wait=True):
+                known = self._completed(pictures, indices, hashes)
+        return np.stack([known[number] for number in hashes.tolist()])
+
+    def _completed(
+        self, pictures: Pictures, indices: np.ndarray, hashes: np.ndarray
+    ) -> dict[int, np.ndarray]:
+        """What is there by hash, and computed and kept what is not."""
         known = self._read(set(hashes.tolist()))
         _, first = np.unique(hashes, return_index=True)
         missing = [place for place in sorted(first.tolist()) if int(hashes[place]) not in known]
@@ -52,7 +65,7 @@ class FeatureStore:
                 )
                 self._write(hashes[places], values)
                 known |= dict(zip(hashes[places].tolist(), values, strict=True))
-        return np.stack([known[number] for number in hashes.tolist()])
+        return known
 
     def _read(self, wanted: set[int]) -> dict[int, np.ndarray]:
         found: dict[int, np.ndarray] = {}
@@ -68,11 +81,8 @@ class FeatureStore:
         return found
 
     def _write(self, hashes: np.ndarray, values: np.ndarray) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(hashes.tobytes()).hexdigest()[:16]
-        # several runs may see the same pictures at once
-        with lock.alone(self.folder / lock.NAME, wait=True):
-            files.write_arrays(self.folder / f"{name}.npz", {"hashes": hashes, "values": values})
+        files.write_arrays(self.folder / f"{name}.npz", {"hashes": hashes, "values": values})
 
 
 def _key(predictor: Predictor, weights: str, rule: str) -> str:

@@ -80,7 +80,7 @@ def _paths_gradient(x: Map, sizes: Sizes, dy: Paths) -> tuple[Map]:
     return (jax.ffi.ffi_call("FactorisedGradient", like_x)(wide, sizes, *by_paths).astype(x.dtype),)
 
 
-def _moments(x: Map, sizes: Sizes) -> Moments:
+def _moments(x: Map, sizes: Sizes, guess: Array) -> Moments:
     channels = jax.ShapeDtypeStruct(x.shape[-1:], jnp.float32)
     mean, variance = jax.ffi.ffi_call("BatchNormMoments", (channels, channels))(*as_float32(x), sizes)
     return mean, variance

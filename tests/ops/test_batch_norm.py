@@ -34,11 +34,25 @@ def running(frozen, channels=5):
     return Running(jnp.linspace(-1, 1, channels), jnp.linspace(1, 3, channels), frozen)
 
 
-def test_moments_are_those_of_all_cells_together():
+@pytest.mark.parametrize("moments", [batch_norm.moments, batch_norm.moments_in_one_pass])
+def test_moments_are_those_of_all_cells_together(moments):
     x, *_ = canvas()
-    mean, variance = batch_norm.moments(x, SIDES)
+    mean, variance = moments(x, SIDES, jnp.zeros(5))
     np.testing.assert_allclose(mean, cells(x).mean(0), rtol=1e-5)
     np.testing.assert_allclose(variance, cells(x).var(0), rtol=1e-5)
+
+
+def test_moments_in_one_pass_are_exact_where_the_guess_is_near_a_large_mean():
+    x, *_ = canvas()
+    mean, variance = batch_norm.moments_in_one_pass(x + 4096, SIDES, jnp.full(5, 4098.0))
+    np.testing.assert_allclose(mean, cells(x).mean(0) + 4096, rtol=1e-6)
+    np.testing.assert_allclose(variance, cells(np.asarray(x) + 4096).var(0), rtol=1e-5)
+
+
+def test_equal_cells_have_no_variance_below_zero():
+    x = jnp.full((4, 7, 9, 5), 0.1, jnp.float32)
+    _, variance = batch_norm.moments_in_one_pass(x, SIDES, jnp.zeros(5))
+    assert (np.asarray(variance) >= 0).all()
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -59,7 +73,8 @@ def test_gradients_are_the_automatic_ones(frozen):
     def directly(x, gamma, beta):
         old = running(frozen)
         mean, variance = (
-            jnp.where(frozen, a, b) for a, b in zip(old[:2], batch_norm.moments(x, SIDES), strict=True)
+            jnp.where(frozen, a, b)
+            for a, b in zip(old[:2], batch_norm.moments(x, SIDES, old.mean), strict=True)
         )
         return gamma * (x - mean) / jnp.sqrt(variance + EPSILON) + beta
 

@@ -104,22 +104,25 @@ def test_features_that_were_cut_short_are_computed_again(fitted, home, tmp_path)
     assert (tmp_path / "run" / "predictions.csv").read_bytes() == (workdir / "predictions.csv").read_bytes()
 
 
-def test_runs_that_need_the_same_features_at_once_compute_them_once(fitted, tmp_path, monkeypatch):
+def test_runs_that_need_the_same_features_at_once_compute_them_once(fitted, tmp_path):
     workdir, photos, _ = fitted
     with runs.small_backbone():
-        predictor = Predictor.load(workdir)
+        config = Predictor.load(workdir).config
     pictures, seen = votes.load(photos), []
 
-    def computed(self, pictures, indices, *, rule, canvases):
+    def computed(indices):
         time.sleep(0.2)
         seen.extend(indices.tolist())
         return np.tile(indices[:, None], 3).astype(np.float32)
 
-    monkeypatch.setattr(Predictor, "last_features", computed)
-    stores = [FeatureStore(predictor, "some", cache=tmp_path) for _ in range(4)]
+    def features(wanted):
+        return FeatureStore(config, "some", tmp_path).features(
+            pictures, wanted, "native", lambda missing: computed
+        )
+
     rows = [np.arange(12), np.arange(12), np.arange(4, 16), np.arange(12)]
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda store, wanted: store.features(pictures, wanted), stores, rows))
+        found = list(pool.map(features, rows))
     assert sorted(seen) == list(range(16))
     for values, wanted in zip(found, rows, strict=True):
         np.testing.assert_array_equal(values[:, 0], wanted)

@@ -76,14 +76,18 @@ def network(
         view=view,
         begin=begin,
         load=lambda variables, weights: trunks.load(variables, weights, sets),
-        last_layers=_last_layers(module) if linear else None,
+        last_layers=_last_layers(module, outputs) if linear else None,
     )
 
 
-def _last_layers(module: nn.Module) -> LastLayers:
+def _last_layers(module: nn.Module, outputs: Mapping[str, int]) -> LastLayers:
     def features(variables: Variables, inputs: Inputs) -> Any:
         sown: Any = module.apply(variables, inputs, None, mutable=["intermediates"])[1]
         return sown["intermediates"]["features"][0]
+
+    def logits(params: Any, features: Any) -> Logits:
+        dense = params["heads"]
+        return {task: features @ dense[task]["kernel"] + dense[task]["bias"] for task in outputs}
 
     def replaced(params: Any, layers: Mapping[str, tuple[Any, Any]]) -> Any:
         dense = {
@@ -92,4 +96,4 @@ def _last_layers(module: nn.Module) -> LastLayers:
         }
         return {**params, "heads": dense}
 
-    return LastLayers(features, replaced)
+    return LastLayers(features, logits, replaced)

@@ -20,6 +20,7 @@ from mtp.data.errors import DataError
 from mtp.data.identity import picture_hashes, sha256_of
 from mtp.data.schema import Pictures
 from mtp.inference.facts import Facts
+from mtp.inference.feature_store import Compute, FeatureStore
 from mtp.inference.models import build_model
 from mtp.inference.predictions import Predictions
 from mtp.inference.programs import Program, Programs
@@ -42,7 +43,8 @@ class Predictor:
 
     config: of the run; `eval` says how pictures are looked at. trained: sorted `picture_hashes` of the pictures that it
     was trained on. step: of the checkpoint. meta: what else the checkpoint says. programs: the jitted functions,
-    compiled once a canvas shape, which copies with other variables share.
+    compiled once a canvas shape, which copies with other variables share. store: keeps what the last layers see; None
+    where that is not kept.
     """
 
     config: Config
@@ -54,6 +56,7 @@ class Predictor:
     step: int
     meta: Mapping[str, Any]
     programs: Programs
+    store: FeatureStore | None = None
 
     @classmethod
     def load(cls, workdir: Path, *, step: int | None = None, config: Config | None = None) -> "Predictor":
@@ -106,13 +109,14 @@ class Predictor:
         trained: np.ndarray | None = None,
         step: int = 0,
         meta: Mapping[str, Any] | None = None,
+        store: FeatureStore | None = None,
     ) -> "Predictor":
         """A predictor of parts that are there already."""
         trained = np.zeros(0, np.uint64) if trained is None else trained
         programs = Programs(
             model, facts.style_kind, native=config.run.native == "on", precision=config.model.precision
         )
-        return cls(config, facts, model, mesh, variables, trained, step, meta or {}, programs)
+        return cls(config, facts, model, mesh, variables, trained, step, meta or {}, programs, store)
 
     def with_variables(self, variables: Variables) -> "Predictor":
         """The same network with other variables; its compiled programs serve both."""
@@ -166,7 +170,13 @@ class Predictor:
         canvases: of `canvases`, where several predictions are to share their programs.
         """
         indices = np.arange(len(pictures)) if indices is None else indices
-        rows = self._run(self.programs.probabilities, pictures, indices, rule, canvases, "evaluating")
+        if self.config.train.method == "features":
+            # as it was fitted: the same programs, and what is kept is not computed again
+            seen: Any = {"features": self.last_features(pictures, indices, rule=rule, canvases=canvases)}
+            found = jax.device_get(self.programs.of_features(self.variables, seen))
+            rows = {task: np.asarray(values, np.float64) for task, values in found.items()}
+        else:
+            rows = self._run(self.programs.probabilities, pictures, indices, rule, canvases, "evaluating")
         for task in rows:
             if TASKS[task].kind == "histogram":
                 # float32 rows sum to one within 1e-6 only
@@ -194,9 +204,20 @@ class Predictor:
         rule: str = "",
         canvases: Mapping[Shape, int] | None = None,
     ) -> Float[np.ndarray, "N F"]:
-        """What the last layers see of each picture (`Model.last_layers`), float32."""
-        rows = self._run(self.programs.last_features, pictures, indices, rule, canvases, "features")
-        return rows["features"].astype(np.float32)
+        """What the last layers see of each picture (`Model.last_layers`), float32; from the store, if there is one."""
+
+        def compute(some: np.ndarray, canvases: Mapping[Shape, int] | None) -> np.ndarray:
+            rows = self._run(self.programs.last_features, pictures, some, rule, canvases, "features")
+            return rows["features"].astype(np.float32)
+
+        def computing(missing: np.ndarray) -> Compute:
+            # one choice of canvases for all parts, or each would compile programs of its own
+            chosen = self.canvases([(pictures, missing, rule)])
+            return lambda some: compute(some, chosen)
+
+        if self.store is None:
+            return compute(indices, canvases)
+        return self.store.features(pictures, indices, rule or self.config.eval.size, computing)
 
     def details(
         self, pictures: Pictures, indices: np.ndarray | None = None, *, rule: str = ""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from mtp import tasks
-from mtp.models.model import Inputs, Model, Variables
+from mtp.models.model import Inputs, LastLayers, Model, Variables
 from mtp.native import accelerated, library
 from mtp.ops.pyramid import global_average
 from mtp.runtime.settings import compiler_options
@@ -42,9 +42,23 @@ class Programs:
     @functools.cached_property
     def last_features(self) -> Program:
         """What the last layers see."""
-        last = self._model.last_layers
-        assert last is not None
-        return self._jitted(lambda variables, inputs: {"features": last.features(variables, inputs)})
+        return self._jitted(lambda variables, inputs: {"features": self._last.features(variables, inputs)})
+
+    @functools.cached_property
+    def of_features(self) -> Program:
+        """Each task's probabilities, of what the last layers see, under "features"."""
+
+        def program(variables: Variables, inputs: Inputs) -> dict[str, Any]:
+            return tasks.probabilities(
+                self._last.logits(variables["params"], inputs["features"]), self._style_kind
+            )
+
+        return self._jitted(program)
+
+    @property
+    def _last(self) -> LastLayers:
+        assert self._model.last_layers is not None
+        return self._model.last_layers
 
     @functools.cached_property
     def details(self) -> Program:

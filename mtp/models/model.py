@@ -38,11 +38,12 @@ def as_initialised(params: Any, histogram: Sequence[float]) -> Any:
 class LastLayers(NamedTuple):
     """Of a network whose logits are one dense layer a task on features of a picture.
 
-    features: (variables, inputs) -> (B, F), under running statistics. replaced: (parameters, task -> kernel (F, n) and
-    bias (n,)) -> parameters with these layers.
+    features: (variables, inputs) -> (B, F), under running statistics. logits: (parameters, features) -> logits.
+    replaced: (parameters, task -> kernel (F, n) and bias (n,)) -> parameters with these layers.
     """
 
     features: Callable[[Variables, Inputs], Float[Array, "B F"]]
+    logits: Callable[[Any, Float[Array, "B F"]], Logits]
     replaced: Callable[[Any, Mapping[str, tuple[Any, Any]]], Any]
 
 

@@ -107,6 +107,9 @@ def build(config: Config, ratings: int, styles: int) -> Model:
         heads_sown = sown["intermediates"]["heads"]
         return jnp.concatenate([heads_sown[column]["features"][0] for column in config.columns], axis=-1)
 
+    def logits(params: Any, features: Any) -> Logits:
+        return of_features(params, features, config.columns)
+
     def replaced(params: Any, layers: Mapping[str, tuple[Any, Any]]) -> Any:
         return with_last_layers(params, layers, config.columns)
 
@@ -123,25 +126,42 @@ def build(config: Config, ratings: int, styles: int) -> Model:
         view=WithAspect if config.aspect else same_view,
         begin=begin,
         load=load,
-        last_layers=LastLayers(features, replaced) if linear else None,
+        last_layers=LastLayers(features, logits, replaced) if linear else None,
     )
+
+
+def parts_of(params: Any, columns: Sequence[str]) -> list[tuple[str, slice]]:
+    """Where the features of each column lie, one column after the other."""
+    # not the parameters' own order: what is jitted sorts their names
+    widths = [next(iter(params["heads"][name].values()))["kernel"].shape[0] for name in columns]
+    ends = [sum(widths[: place + 1]) for place in range(len(widths))]
+    return [(name, slice(end - width, end)) for name, width, end in zip(columns, widths, ends, strict=True)]
+
+
+def of_features(params: Any, features: Float[Array, "B F"], columns: Sequence[str]) -> Logits:
+    """Logits of each task: the mean of linear columns' dense layers, each on its own features."""
+    of_columns = [
+        {
+            task: features[:, part] @ dense["kernel"] + dense["bias"]
+            for task, dense in params["heads"][name].items()
+        }
+        for name, part in parts_of(params, columns)
+    ]
+    return {task: sum(found[task] for found in of_columns) / len(columns) for task in of_columns[0]}
 
 
 def with_last_layers(params: Any, layers: Mapping[str, tuple[Any, Any]], columns: Sequence[str]) -> Any:
     """Parameters whose columns' mean is one dense layer a task on these columns' features one after the other."""
-    replaced, first = {}, 0
-    # not the parameters' own order: what is jitted sorts their names
-    for name in columns:
-        width = next(iter(params["heads"][name].values()))["kernel"].shape[0]
-        part = slice(first, first + width)
-        replaced[name] = {
+    replaced = {
+        name: {
             task: {
                 "kernel": len(columns) * jnp.asarray(kernel[part], jnp.float32),
                 "bias": jnp.asarray(bias, jnp.float32),
             }
             for task, (kernel, bias) in layers.items()
         }
-        first += width
+        for name, part in parts_of(params, columns)
+    }
     return {**params, "heads": replaced}
 
 

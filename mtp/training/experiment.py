@@ -19,6 +19,7 @@ from mtp.data.load import load
 from mtp.data.schema import Dataset
 from mtp.evaluation import plan as evaluation_plan
 from mtp.inference.facts import Facts
+from mtp.inference.feature_store import FeatureStore
 from mtp.inference.models import build_model
 from mtp.inference.predictor import Predictor
 from mtp.models.model import Model
@@ -112,7 +113,8 @@ class Training:
     def predictor(self) -> Predictor:
         """Predicts with the initial variables; `with_variables` gives it others."""
         variables, _ = self.abstract_state.parts()
-        return Predictor.of(self.config, self.facts, self.model, variables, mesh=self.mesh)
+        store = FeatureStore.of(self.config) if self.config.train.method == "features" else None
+        return Predictor.of(self.config, self.facts, self.model, variables, mesh=self.mesh, store=store)
 
 
 def prepare(config: Config) -> Training:

@@ -4,7 +4,6 @@ Each picture is seen once, as in evaluation, and what the last layers see of it 
 fit on the same pictures takes seconds. The result is step 1 of an ordinary run.
 """
 
-import json
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from mtp.config import ConfigError
-from mtp.inference.feature_store import FeatureStore
 from mtp.processes.signals import Stop
 from mtp.runtime.checkpoint import Checkpoints
 from mtp.runtime.log import Writer
@@ -40,7 +38,7 @@ def fit(
         if checkpoints.latest_step() is None:
             writer.truncate(0)
             state = experiment.new_state()
-            layers = fitted(experiment, state, trunks(experiment, meta["weights"]))
+            layers = fitted(experiment, state)
             writer.write(1, {f"train/strength_{task}": layer.strength for task, layer in layers.items()})
             with stop.held():
                 checkpoints.save(1, *with_layers(experiment, state, layers).parts(), meta, rated=True)
@@ -69,18 +67,12 @@ def refuse_others(experiment: Training) -> None:
         )
 
 
-def trunks(experiment: Training, origin: Mapping[str, Any]) -> str:
-    """What tells the trunks' weights from others: their files, or the seed."""
-    loaded = bool(experiment.config.model.weights)
-    return json.dumps(dict(origin) if loaded else {"seed": experiment.config.seed}, sort_keys=True)
-
-
-def fitted(experiment: Training, state: TrainState, weights: str) -> dict[str, LastLayer]:
-    """The last layer of each task. weights: what tells the trunks' weights from others."""
+def fitted(experiment: Training, state: TrainState) -> dict[str, LastLayer]:
+    """The last layer of each task."""
     dataset, config = experiment.dataset, experiment.config
     rows = dataset.indices("train")
     predictor = experiment.predictor.with_variables(state.evaluation_variables())
-    features = FeatureStore(predictor, weights).features(dataset, rows)
+    features = predictor.last_features(dataset, rows)
     labels, importance = training_labels(dataset, experiment.facts, config, experiment.model.outputs)
     groups = dataset.images if dataset.groups is None else dataset.groups
     options = LossOptions(

@@ -172,8 +172,11 @@ def test_last_layers_are_the_logits_of_the_features(name, options):
     params = model.last_layers.replaced(variables["params"], layers)
     assert jax.tree.structure(params) == jax.tree.structure(variables["params"])
     logits, _ = once(model.logits)({**variables, "params": params}, inputs)
+    directly = model.last_layers.logits(params, jnp.asarray(features))
+    assert directly.keys() == logits.keys()
     for task, (kernel, bias) in layers.items():
         np.testing.assert_allclose(logits[task], features @ kernel + bias, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(directly[task], logits[task], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

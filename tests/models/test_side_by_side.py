@@ -153,3 +153,5 @@ def test_replaced_last_layers_are_one_layer_on_the_features_whatever_the_order_o
     params = model.last_layers.replaced(variables["params"], {"distribution": (kernel, bias)})
     logits, _ = once(lambda v: model.logits(v, inputs()))({**variables, "params": params})
     np.testing.assert_allclose(logits["distribution"], features @ kernel + bias, rtol=1e-3, atol=1e-3)
+    directly = model.last_layers.logits(params, jnp.asarray(features))["distribution"]
+    np.testing.assert_allclose(directly, logits["distribution"], rtol=1e-4, atol=1e-4)

@@ -147,7 +147,9 @@ def of_features(params: Any, features: Float[Array, "B F"], columns: Sequence[st
         }
         for name, part in parts_of(params, columns)
     ]
-    return {task: sum(found[task] for found in of_columns) / len(columns) for task in of_columns[0]}
+    return {
+        task: jnp.mean(jnp.stack([found[task] for found in of_columns]), axis=0) for task in of_columns[0]
+    }
 
 
 def with_last_layers(params: Any, layers: Mapping[str, tuple[Any, Any]], columns: Sequence[str]) -> Any:

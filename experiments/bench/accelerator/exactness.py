@@ -45,7 +45,7 @@ def on_canvas(predictor: Predictor, sizes: tuple[Shape, ...], pictures: list[np.
     return inputs
 
 
-def observed(predictor: Predictor, inputs: Arrays, device: jax.Device) -> list[Found]:
+def observed(predictor: Predictor, inputs: Arrays, device: Any) -> list[Found]:
     """Of each picture of a batch."""
 
     def program(variables: Variables, inputs: Any) -> Any:
@@ -73,7 +73,7 @@ def difference(found: list[Found], expected: list[Found], name: str) -> float:
     )
 
 
-def gradients(predictor: Predictor, inputs: Arrays, device: jax.Device) -> Any:
+def gradients(predictor: Predictor, inputs: Arrays, device: Any) -> Any:
     """Of a training step on the batch, by each parameter."""
     predictor.config.input.batch_size = len(inputs["sizes"])
     step, state = ours.training_step(predictor)

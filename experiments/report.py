@@ -31,6 +31,7 @@ from mtp.report.plots import Interval
 from mtp.workdirs import UsageError
 
 TITLE = "Tables and figures"
+VERDICTS = ("better", "worse", "no difference shown")
 
 
 def of_sweep(out: Path) -> list[Block]:
@@ -43,6 +44,7 @@ def of_sweep(out: Path) -> list[Block]:
     if content["claims"]:
         heading, cells = pages.claims(content)
         blocks += [Heading(2, "Differences"), Text([heading]), Table(*cells), Command(of_table(content, out))]
+        blocks += _figure_of_differences(content, out)
     return [*blocks, *_unfinished(content), *_figure(content, out)]
 
 
@@ -68,14 +70,42 @@ def _figure(content: Mapping[str, Any], out: Path) -> list[Block]:
     claim = content["sweep"].claim
     measured = [(row, row["metrics"][claim]) for row in content["rows"] if claim in row["metrics"]]
     rows = [Interval(r["row"], r["kind"], c["value"], c["low"], c["high"]) for r, c in measured]
-    title = f"{content['file']}, {content['about']['pictures']} test pictures"
+    what = f"{claim} of every row of {content['file']}"
+    return _drawn(rows, f"{claim}, 95 % interval", _title(content), f"{out.name}.png", what)
+
+
+def _figure_of_differences(content: Mapping[str, Any], out: Path) -> list[Block]:
+    sweep = content["sweep"]
+    rows = [
+        Interval(
+            c["row"],
+            c["verdict"] if c["verdict"] in VERDICTS else "no verdict",
+            c["value"],
+            c["low"],
+            c["high"],
+        )
+        for c in pages.named_claims(content)
+    ]
+    abscissa = f"difference of {sweep.claim} to {sweep.compared_with}, or of two rows; 95 % interval"
+    what = f"differences of {sweep.claim}, {content['file']}"
+    return _drawn(rows, abscissa, _title(content), f"{out.name}_differences.png", what, mark=0.0)
+
+
+def _title(content: Mapping[str, Any]) -> str:
+    return f"{content['file']}, {content['about']['pictures']} test pictures"
+
+
+def _drawn(
+    rows: Sequence[Interval], abscissa: str, title: str, name: str, what: str, mark: float | None = None
+) -> list[Block]:
+    """The figure, or why there is none."""
     try:
-        figure = plots.values_with_intervals(rows, f"{claim}, 95 % interval", title)
+        figure = plots.values_with_intervals(rows, abscissa, title, mark)
     except plots.PlotError as error:
         return [Text([f"no figure: {error}"])]
     file = io.BytesIO()
     figure.savefig(file, dpi=120, format="png", metadata={"Software": None})
-    return [Picture(f"{out.name}.png", file.getvalue(), f"{claim} of every row of {content['file']}")]
+    return [Picture(name, file.getvalue(), what)]
 
 
 def of_learners(out: Path) -> list[Block]:

@@ -141,13 +141,18 @@ def _claim_heading(content: Mapping[str, Any]) -> str:
     )
 
 
-def claims(content: Mapping[str, Any]) -> tuple[str, tuple[list[str], list[list[str]]]]:
-    """What the differences of a sweep are, and their table's header and body."""
+def named_claims(content: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The differences of a sweep; the name of one to another row than the sweep's is that of both."""
     own = content["sweep"].compared_with
-    named = [
+    return [
         claim
         if claim["compared_with"] == own
         else {**claim, "row": f"{claim['row']} - {claim['compared_with']}"}
         for claim in content["claims"]
     ]
+
+
+def claims(content: Mapping[str, Any]) -> tuple[str, tuple[list[str], list[list[str]]]]:
+    """What the differences of a sweep are, and their table's header and body."""
+    named = named_claims(content)
     return _claim_heading(content), claim_cells(named, {c["row"]: str(c["seeds"]) for c in named})

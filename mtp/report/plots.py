@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BLUE, GREY = "#3b6ea5", "#555555"
-KINDS = (GREY, BLUE, "#b3562c")  # of rows, in the order of their first one
+KINDS = (GREY, BLUE, "#b3562c", "#3f7f4f")  # of rows, in the order of their first one
 STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -69,13 +69,20 @@ def histograms(
     return figure
 
 
-def values_with_intervals(rows: Sequence[Interval], abscissa: str, title: str) -> Figure:
-    """A line a row, the first one at the top: its value and its 95 % interval, coloured by kind. Errors: PlotError."""
+def values_with_intervals(
+    rows: Sequence[Interval], abscissa: str, title: str, mark: float | None = None
+) -> Figure:
+    """A line a row, the first one at the top: its value and its 95 % interval, coloured by kind.
+
+    mark: a value that is drawn as a line through all of them. Errors: PlotError.
+    """
     matplotlib = _matplotlib()
     kinds = list(dict.fromkeys(row.kind for row in rows))
     with matplotlib.rc_context(STYLE):
         figure = matplotlib.figure.Figure(figsize=(7.5, 1.2 + 0.3 * len(rows)), layout="constrained")
         axis = figure.subplots()
+        if mark is not None:
+            axis.axvline(mark, color=GREY, linewidth=0.8)
         for place, row in enumerate(reversed(rows)):
             colour = KINDS[kinds.index(row.kind)]
             if row.low is not None and row.high is not None:

@@ -153,7 +153,11 @@ def test_the_commands_make_pages_of_a_sweeps_folder(tmp_path, capsys):
         "python -m experiments.table3",
     ):
         assert part in text and part in html
-    assert (page / "out.png").read_bytes().startswith(b"\x89PNG") and "![emd_r2 of every row" in text
+    for name, what in (
+        ("out.png", "![emd_r2 of every row"),
+        ("out_differences.png", "![differences of emd_r2"),
+    ):
+        assert (page / name).read_bytes().startswith(b"\x89PNG") and what in text
     report.main([str(case.out), f"--out={page}"])
     assert (page / "report.md").read_text() == text and (page / "report.html").read_text() == html
 

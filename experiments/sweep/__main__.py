@@ -148,19 +148,27 @@ def _chosen(asked: Asked, index: int | None) -> Job:
 def work(asked: Asked, stop: Stop, programs: Programs, *, submitted: bool) -> None:
     """All jobs. Errors: SweepError at the end, where some failed or are refused."""
     folder.claim(asked.out, asked.content)
+    # to the last line of the log: whoever waits for the lock then finds how it ended
     with lock.alone(asked.out / detach.LOCK) if submitted else nullcontext():
-        found = asked.states()
-        progress = Progress(found, asked.out)
-        done = states.counts(found)["done"]
-        print(f"{_product(asked)}, {done} of them done; {progress.estimate()}", flush=True)
-        outcomes = local.run_all(found, asked.out, stop, progress.tell, progress.watch, programs.train)
+        _work(asked, stop, programs)
+
+
+def _work(asked: Asked, stop: Stop, programs: Programs) -> None:
+    found = asked.states()
+    progress = Progress(found, asked.out)
+    done = states.counts(found)["done"]
+    print(f"{_product(asked)}, {done} of them done; {progress.estimate()}", flush=True)
+    outcomes = local.run_all(found, asked.out, stop, progress.tell, progress.watch, programs.train)
     bad = [(s.job, s.text) for s in found if s.state == "refused"]
     bad += [(each, outcome.text) for each, outcome in outcomes.items() if outcome.state == "failed"]
     if bad:
         lines = [f"{each.name}: {text} (log: {job.log(each, asked.out)})" for each, text in bad]
         head = f"{len(bad)} of {len(asked.jobs)} jobs failed or are refused; mend them, and run the same command again"
         raise SweepError("\n  ".join([head, *lines]))
-    print(f"all {len(asked.jobs)} jobs are done; python -m experiments.sweep table {asked.file}{_out(asked)}")
+    print(
+        f"all {len(asked.jobs)} jobs are done; python -m experiments.sweep table {asked.file}{_out(asked)}",
+        flush=True,
+    )
 
 
 def _out(asked: Asked) -> str:

@@ -6,7 +6,6 @@ date, and goes to results/bench.md. Compiled PyTorch's training step, `train_com
 
 import argparse
 import functools
-import json
 
 from experiments.bench import compile as bench_compile
 from experiments.bench import cost as bench_cost
@@ -16,7 +15,7 @@ from experiments.bench import lite as bench_lite
 from experiments.bench import memory as bench_memory
 from experiments.bench import mixed as bench_mixed
 from experiments.bench import train as bench_train
-from experiments.bench.benchmark import RESULTS, Row, markdown, report
+from experiments.bench.benchmark import RESULTS, page, report
 
 PARTS = {
     "forward": bench_forward.rows,
@@ -33,20 +32,12 @@ PARTS = {
 
 def table() -> str:
     """The parts' latest results as one page."""
-    rows, sources = [], []
-    for part in PARTS:
-        path = RESULTS / f"bench_{part}.json"
-        if path.exists():
-            stored = json.loads(path.read_text())
-            rows += [Row(**row) for row in stored["rows"]]
-            versions = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
-            sources.append(f"- `{part}`: {stored['date']}, {stored['machine']}; {versions}")
-    return (
+    return page(
         "# Speed against the targets\n\n"
         "Made by `python -m experiments.bench.all`. Ours and a peer take turns of half a second and more, in a process "
         "each; *measured* is the median of the pairs' ratios with the smallest and the largest, above 1 where ours is "
-        "faster.\n\n"
-        f"{markdown(rows)}\n\n" + "\n".join(sources) + "\n"
+        "faster.",
+        [RESULTS / f"bench_{part}.json" for part in PARTS],
     )
 
 
@@ -59,9 +50,9 @@ def main() -> None:
         parser.error(f"--only takes {', '.join(PARTS)}; {', '.join(sorted(unknown))} is none of them")
     for part in chosen:
         report(part, PARTS[part]())
-    page = table()
-    (RESULTS / "bench.md").write_text(page)
-    print(page)
+    text = table()
+    (RESULTS / "bench.md").write_text(text)
+    print(text)
 
 
 if __name__ == "__main__":

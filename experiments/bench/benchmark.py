@@ -243,13 +243,34 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
+def keep(path: Path, part: str, rows: Sequence[Row], where: str) -> None:
+    """The rows of a part with date, machine and versions, for `page`. where: the machine, or the card too."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored = {
+        "date": str(date.today()),
+        "machine": where,
+        "versions": versions(),
+        "part": part,
+        "rows": [dataclasses.asdict(row) for row in rows],
+    }
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def page(head: str, paths: Sequence[Path]) -> str:
+    """One table of the parts that are there, as `keep` left them, and where and when each was measured."""
+    rows: list[Row] = []
+    sources: list[str] = []
+    for stored in (json.loads(path.read_text()) for path in paths if path.exists()):
+        rows += [Row(**row) for row in stored["rows"]]
+        packages = ", ".join(f"{name} {version}" for name, version in stored["versions"].items())
+        sources.append(f"- `{stored['part']}`: {stored['date']}, {stored['machine']}; {packages}")
+    return f"{head}\n\n{markdown(rows)}\n\n" + "\n".join(sources) + "\n"
+
+
 def report(part: str, rows: Sequence[Row]) -> None:
     """Prints the rows and keeps them in results/bench_PART.json with date, machine and versions."""
-    RESULTS.mkdir(exist_ok=True)
-    facts = {"date": str(date.today()), "machine": machine(), "versions": versions()}
-    stored = facts | {"part": part, "rows": [dataclasses.asdict(row) for row in rows]}
-    (RESULTS / f"bench_{part}.json").write_text(json.dumps(stored, indent=1) + "\n")
-    print(f"{facts['date']}, {facts['machine']}\n\n{markdown(rows)}\n", flush=True)
+    keep(RESULTS / f"bench_{part}.json", part, rows, machine())
+    print(f"{date.today()}, {machine()}\n\n{markdown(rows)}\n", flush=True)
 
 
 def random_pictures(sizes: np.ndarray, seed: int = 0) -> list[np.ndarray]:

@@ -10,11 +10,9 @@ to see that it runs: its numbers mean nothing, and are not kept.
 
 import argparse
 import dataclasses
-import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import date
 from pathlib import Path
 
 # memory is taken as it is needed: PyTorch's runs on the same card
@@ -23,7 +21,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import jax
 
 from experiments.bench.accelerator import card, exactness, mixed, operations, runs, steps
-from experiments.bench.benchmark import RESULTS, Row, machine, markdown, versions
+from experiments.bench.benchmark import RESULTS, Row, keep, machine, markdown, page
 from mtp.data.batches.sizes import Shape
 
 PREFIX = "accelerator_"
@@ -98,33 +96,16 @@ PARTS: dict[str, Part] = {
 
 
 def kept(part: str, rows: Sequence[Row], out: Path) -> None:
-    facts = {
-        "date": str(date.today()),
-        "card": card.name(),
-        "machine": machine(),
-        "versions": versions(),
-        "part": part,
-        "rows": [dataclasses.asdict(row) for row in rows],
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / f"{PREFIX}{part}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    keep(out / f"{PREFIX}{part}.json", part, rows, f"{card.name()}, {machine()}")
 
 
 def table(out: Path) -> str:
     """All parts that are there as one page."""
-    rows: list[Row] = []
-    sources: list[str] = []
-    for part in PARTS:
-        path = out / f"{PREFIX}{part}.json"
-        if path.exists():
-            found = json.loads(path.read_text())
-            rows += [Row(**row) for row in found["rows"]]
-            packages = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-            sources.append(f"- `{part}`: {found['date']}, {found['card']}; {packages}")
-    return (
+    return page(
         "# On a GPU or TPU\n\nMade by `python -m experiments.bench.accelerator`. Ours and a peer take turns of half a "
         "second and more, in a process each; *measured* is the median of the pairs' ratios with the smallest and the "
-        f"largest, above 1 where ours is faster.\n\n{markdown(rows)}\n\n" + "\n".join(sources) + "\n"
+        "largest, above 1 where ours is faster.",
+        [out / f"{PREFIX}{part}.json" for part in PARTS],
     )
 
 

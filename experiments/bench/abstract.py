@@ -21,15 +21,21 @@ RATINGS, STYLES = 10, 14  # AVA's
 LABELS = {"distribution": (RATINGS,), "two_category": (), "style": (STYLES,)}
 
 
+def step_of(config: Config, model: Model) -> TrainStep:
+    """The step of a network, for a thousand steps with a label of every picture."""
+    optimiser = build_optimiser(config, model, steps=1000, steps_per_epoch=100)
+    denominators = dict.fromkeys(model.outputs, float(config.input.batch_size))
+    return build_step(config, model, Objective(config.loss, denominators, "softmax"), optimiser)
+
+
 def training(config: Config) -> tuple[Model, TrainStep, TrainState]:
     """The network of a configuration on AVA, its step, and the shapes of its state."""
     model = mtp_nasnet.build(config.model, RATINGS, STYLES)
-    optimiser = build_optimiser(config, model, steps=1000, steps_per_epoch=100)
-    denominators = dict.fromkeys(model.outputs, float(config.input.batch_size))
-    step = build_step(config, model, Objective(config.loss, denominators, "softmax"), optimiser)
+    step = step_of(config, model)
 
     def begin(variables: Any) -> TrainState:
-        return initial_state(variables, dict.fromkeys(TASKS, 0.0), optimiser, ema=config.optim.ema_decay > 0)
+        sigmas = dict.fromkeys(TASKS, 0.0)
+        return initial_state(variables, sigmas, step.optimiser, ema=config.optim.ema_decay > 0)
 
     return model, step, jax.eval_shape(begin, jax.eval_shape(model.init, config.seed))
 

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from experiments.bench.abstract import step_of
 from experiments.bench.benchmark import Missing, Run, random_pictures
 from mtp.config import CACHE, Config, ConfigError, get_config
 from mtp.data.batches.sizes import Shape
@@ -20,8 +21,6 @@ from mtp.inference.predictor import Predictor
 from mtp.native import library
 from mtp.runtime import settings
 from mtp.runtime.mesh import data_mesh
-from mtp.training.experiment import build_optimiser, build_step
-from mtp.training.objective import Objective
 from mtp.training.programs import Programs
 from mtp.training.state import TrainState, initial_state
 from mtp.training.step import TrainStep
@@ -85,12 +84,10 @@ def forward(size: Shape, batch: int, native: bool = False) -> Run:
 
 def training_step(predictor: Predictor) -> tuple[TrainStep, TrainState]:
     """The step of the predictor's configuration and its initial state."""
-    config, model = predictor.config, predictor.model
-    optimiser = build_optimiser(config, model, steps=1000, steps_per_epoch=100)
-    denominators = dict.fromkeys(model.outputs, float(config.input.batch_size))
-    step = build_step(config, model, Objective(config.loss, denominators, "softmax"), optimiser)
+    model = predictor.model
+    step = step_of(predictor.config, model)
     sigmas = dict.fromkeys(model.outputs, 0.5)
-    return step, initial_state(predictor.variables, sigmas, optimiser, ema=False)
+    return step, initial_state(predictor.variables, sigmas, step.optimiser, ema=False)
 
 
 def labels(outputs: Iterable[str], batch: int) -> dict[str, Arrays]:
